@@ -1,0 +1,37 @@
+"""Training targets of one video (MODEL_SPEC section 10 of the method: labels, identities, masks, boxes, prompts)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass
+class Targets:
+    """Targets of one video with n objects and T frames.
+
+    labels: [n] 1-based class, -1 unknown. ids: [n, T] identity, -1 where the mask is empty.
+    masks: [n, T, H, W] in 0..1 at the padded size. boxes: [n, T, 4] xyxy divided by (W, H, W, H).
+    frame_indices: [T]. task: "detection", "sot" or "grounding". dataset_name: short name (selects the class range).
+    prompt_kind: "visual" or "text". num_max_instances: prompt entries per video of the batch.
+    prompt_obj_ids: [K] identity of each prompt entry, -1 absent; None until the prompts are chosen.
+    prompt_labels: [K] 1-based class of each class prompt. semantic_masks: [S, T, H, W] union per class prompt.
+    expression_words / expression_sentences: [K, 77, D] / [K, D] text features of expression prompts.
+    """
+
+    labels: Tensor
+    ids: Tensor
+    masks: Tensor
+    boxes: Tensor
+    frame_indices: Tensor
+    task: str
+    dataset_name: str
+    prompt_kind: str
+    num_max_instances: int = 0
+    prompt_obj_ids: Tensor | None = None
+    prompt_labels: Tensor | None = None
+    semantic_masks: Tensor | None = None
+    semantic_labels: Tensor | None = None
+    expression_words: Tensor | None = None
+    expression_sentences: Tensor | None = None
