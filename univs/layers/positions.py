@@ -66,13 +66,3 @@ def point_code(points: Tensor, time_code: Tensor) -> Tensor:
     angles = points.float() * TURN
     place = torch.cat([sine_code(angles[:, 1], half), sine_code(angles[:, 0], half)], dim=-1)
     return place.unsqueeze(0) + time_code.unsqueeze(1)
-
-
-def key_frame_time_code(kind: str, key_frame: int, frame_index: float, frames: int, channels: int) -> Tensor:
-    """Time code of one frame of a clip, [channels].
-
-    ``kind`` "FixedT": place ``key_frame`` in a clip of ``frames``; "ArbitraryT": frame number ``frame_index``.
-    """
-    if kind == "FixedT":
-        return clip_time_code(frames, channels)[key_frame]
-    return video_time_code(torch.tensor([frame_index]), channels)[0]

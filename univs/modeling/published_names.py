@@ -13,6 +13,12 @@ import re
 RULES: tuple[tuple[str, str], ...] = (
     # (ours, published): special names first, whole parts last
     ("backbone.{rest}", "backbone.{rest}"),
+    ("pixel_decoder.level_embed", "sem_seg_head.pixel_decoder.transformer.level_embed"),
+    ("pixel_decoder.layers.{rest}", "sem_seg_head.pixel_decoder.transformer.encoder.layers.{rest}"),
+    ("pixel_decoder.lateral.1.{rest}", "sem_seg_head.pixel_decoder.adapter_1.norm.{rest}"),
+    ("pixel_decoder.lateral.0.{rest}", "sem_seg_head.pixel_decoder.adapter_1.{rest}"),
+    ("pixel_decoder.merge.1.{rest}", "sem_seg_head.pixel_decoder.layer_1.norm.{rest}"),
+    ("pixel_decoder.merge.0.{rest}", "sem_seg_head.pixel_decoder.layer_1.{rest}"),
     ("pixel_decoder.{rest}", "sem_seg_head.pixel_decoder.{rest}"),
     ("mask_decoder.{rest}", "sem_seg_head.predictor.{rest}"),
 )
