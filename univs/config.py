@@ -98,7 +98,7 @@ def _add_model(cfg: CfgNode) -> None:
     # "sep-blocked" (a prompt query sees only itself in other frames), "sep-l2p" (prompt queries see everything),
     # "none" or "all" (everything sees everything).
     univs.SELF_ATTENTION = "sep"
-    # Time code of positions: "ArbitraryT" (frame index in the video) or "FixedT" (place in the clip, scaled to one turn).
+    # Time code of positions: "ArbitraryT" (frame index in the video) or "FixedT" (place in the clip, in turns).
     univs.TEMPORAL_POSITIONS = "ArbitraryT"
     # Let text prompts attend to the frame before they become queries.
     univs.LANGUAGE_TO_VISION = True
@@ -127,6 +127,8 @@ def _add_text(cfg: CfgNode) -> None:
     text.CLASS_EMBEDDINGS = ""
     # Rows of that table.
     text.NUM_CLASSES = 3938
+    # Rows that belong to a data set: [[short name, first row, number of rows], ...].
+    text.CLASS_RANGES = []
 
 
 def _add_training(cfg: CfgNode) -> None:
@@ -150,8 +152,15 @@ def _add_training(cfg: CfgNode) -> None:
     matcher.MASK_WEIGHT = 5.0
     matcher.DICE_WEIGHT = 5.0
 
+    cfg.MODEL.UNIVS.TARGETS = targets = CfgNode()
     # Objects kept per video, and prompts drawn from them, while training.
-    cfg.MODEL.UNIVS.NUM_POSITIVE_QUERIES = 30
+    targets.MAX_OBJECTS = 30
+    # Share of detection batches that are prompted by masks, boxes and points rather than by class names.
+    targets.VISUAL_PROMPT_SHARE = 0.3085
+    # Short names of data sets that are always prompted visually (too many classes, or none that a name explains).
+    targets.VISUAL_PROMPT_DATASETS = []
+    # Short names of data sets whose videos are thinned out to twice MAX_OBJECTS before anything else.
+    targets.CROWDED_DATASETS = []
 
     cfg.MODEL.UNIVS.LONG_VIDEO = CfgNode()
     # Stage 3: run a video of INPUT.VIDEO_FRAMES as overlapping clips of INPUT.CLIP_FRAMES with the memory carried over.
@@ -214,7 +223,7 @@ def _add_inference(cfg: CfgNode) -> None:
     inference.MEMORY_FRAMES = 5
     # Frames that go through the backbone together.
     inference.WINDOW_FRAMES = 5
-    # How objects are followed: "prompt" (a found object becomes a prompt) or "frame" (queries are matched between clips).
+    # How found objects are followed: "prompt" (they become prompts) or "frame" (queries are matched between clips).
     inference.TRACKER = "prompt"
     # A found object needs at least this class score.
     inference.CLASS_THRESHOLD = 0.05

@@ -1,4 +1,4 @@
-"""Training targets of one video (MODEL_SPEC section 10 of the method: labels, identities, masks, boxes, prompts)."""
+"""Training targets of one video: labels, identities, masks, boxes, prompts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ class Targets:
     frame_indices: [T]. task: "detection", "sot" or "grounding". dataset_name: short name (selects the class range).
     prompt_kind: "visual" or "text". num_max_instances: prompt entries per video of the batch.
     prompt_obj_ids: [K] identity of each prompt entry, -1 absent; None until the prompts are chosen.
-    prompt_labels: [K] 1-based class of each class prompt. semantic_masks: [S, T, H, W] union per class prompt.
+    prompt_labels: [K] 1-based class of each class prompt. semantic_labels, semantic_masks: the S classes that are
+    present, ascending, [S] and [S, T, H, W]; ``prompt_obj_ids`` of class prompts are places in them.
     expression_words / expression_sentences: [K, 77, D] / [K, D] text features of expression prompts.
     """
 
@@ -35,3 +36,8 @@ class Targets:
     semantic_labels: Tensor | None = None
     expression_words: Tensor | None = None
     expression_sentences: Tensor | None = None
+
+    @property
+    def has_class_prompts(self) -> bool:
+        """Whether prompts are class names, whose masks are ``semantic_masks``."""
+        return self.semantic_masks is not None
