@@ -92,12 +92,15 @@ class WindowAttention(nn.Module):
 
     def forward(self, x: Tensor, shift_scores: Tensor | None) -> Tensor:
         """Windows [T, windows, n, C] -> same shape; ``shift_scores`` [windows, n, n] are added to the scores."""
-        bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)  # [heads, n, n]
+        frames = x.shape[0]
+        bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)[None]
         if shift_scores is not None:
             bias = bias + shift_scores.unsqueeze(1).to(bias.dtype)  # [windows, heads, n, n]
-        query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(3, 0, 1, 4, 2, 5)
+            bias = bias.expand(frames, -1, -1, -1, -1).flatten(0, 1)
+        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1)).flatten(0, 1)  # [T * windows, n, 3, heads, C / heads]
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype))
-        return self.proj(attended.transpose(2, 3).flatten(3))
+        return self.proj(attended.transpose(1, 2).flatten(2)).unflatten(0, (frames, -1))
 
 
 def _relative_index(window: int) -> Tensor:
