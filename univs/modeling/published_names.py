@@ -20,7 +20,55 @@ RULES: tuple[tuple[str, str], ...] = (
     ("pixel_decoder.merge.1.{rest}", "sem_seg_head.pixel_decoder.layer_1.norm.{rest}"),
     ("pixel_decoder.merge.0.{rest}", "sem_seg_head.pixel_decoder.layer_1.{rest}"),
     ("pixel_decoder.{rest}", "sem_seg_head.pixel_decoder.{rest}"),
-    ("mask_decoder.{rest}", "sem_seg_head.predictor.{rest}"),
+    (
+        "mask_decoder.layers.{number}.prompt_attention.attention.{rest}",
+        "sem_seg_head.predictor.transformer_prompt_self_attention_layers.{number}.multihead_attn.{rest}",
+    ),
+    (
+        "mask_decoder.layers.{number}.prompt_attention.norm.{rest}",
+        "sem_seg_head.predictor.transformer_prompt_self_attention_layers.{number}.norm.{rest}",
+    ),
+    (
+        "mask_decoder.layers.{number}.image_attention.attention.{rest}",
+        "sem_seg_head.predictor.transformer_cross_attention_layers.{number}.multihead_attn.{rest}",
+    ),
+    (
+        "mask_decoder.layers.{number}.image_attention.norm.{rest}",
+        "sem_seg_head.predictor.transformer_cross_attention_layers.{number}.norm.{rest}",
+    ),
+    (
+        "mask_decoder.layers.{number}.query_attention.attention.{rest}",
+        "sem_seg_head.predictor.transformer_self_attention_layers.{number}.self_attn.{rest}",
+    ),
+    (
+        "mask_decoder.layers.{number}.query_attention.norm.{rest}",
+        "sem_seg_head.predictor.transformer_self_attention_layers.{number}.norm.{rest}",
+    ),
+    (
+        "mask_decoder.layers.{number}.feed_forward.{rest}",
+        "sem_seg_head.predictor.transformer_ffn_layers.{number}.{rest}",
+    ),
+    ("mask_decoder.query_content.weight", "sem_seg_head.predictor.query_feat.weight"),
+    ("mask_decoder.query_position.weight", "sem_seg_head.predictor.query_embed.weight"),
+    ("mask_decoder.level_embedding.weight", "sem_seg_head.predictor.level_embed.weight"),
+    ("mask_decoder.heads.norm.{rest}", "sem_seg_head.predictor.decoder_norm.{rest}"),
+    ("mask_decoder.heads.mask_embedding.{rest}", "sem_seg_head.predictor.mask_embed.{rest}"),
+    ("mask_decoder.heads.to_text.{rest}", "sem_seg_head.predictor.vis2text_projection.{rest}"),
+    ("mask_decoder.heads.class_temperature.weight", "sem_seg_head.predictor.cls_temp.weight"),
+    ("mask_decoder.heads.identity_temperature.weight", "sem_seg_head.predictor.reid_temp.weight"),
+    ("mask_decoder.initial_queries.visual.weight", "sem_seg_head.predictor.prompt_sot.weight"),
+    ("mask_decoder.initial_queries.category.weight", "sem_seg_head.predictor.prompt_detection.weight"),
+    ("mask_decoder.initial_queries.expression.weight", "sem_seg_head.predictor.prompt_grounding.weight"),
+    ("mask_decoder.prompt_encoder.text.norm.{rest}", "sem_seg_head.predictor.text_norm.{rest}"),
+    ("mask_decoder.prompt_encoder.text.projection.{rest}", "sem_seg_head.predictor.text2vis_projection.{rest}"),
+    (
+        "mask_decoder.prompt_encoder.text.image_attention.attention.{rest}",
+        "sem_seg_head.predictor.lang2vision_cross_attention_layer.multihead_attn.{rest}",
+    ),
+    (
+        "mask_decoder.prompt_encoder.text.image_attention.norm.{rest}",
+        "sem_seg_head.predictor.lang2vision_cross_attention_layer.norm.{rest}",
+    ),
 )
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
