@@ -50,7 +50,9 @@ def main() -> int:
     if fault:
         sys.stderr.write(fault + "\n")
         return 2
-    from install_environment import ROOT, InstallError, clear_cache, install, leave_own_environment
+    from install_environment import clear_cache, install, leave_own_environment
+    from install_packages import ROOT
+    from install_process import InstallError
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clear-cache", action="store_true", help="remove the shared packages of all clones, and stop")
