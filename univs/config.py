@@ -29,10 +29,10 @@ def get_config(path: str | PathLike[str] | None = None, opts: Sequence[object] =
     source = "the given options" if path is None else fspath(path)
     try:
         if path is not None:
-            cfg.merge_from_file(source)
+            cfg.merge_from_file(source, allow_unsafe=False)
         cfg.merge_from_list(list(opts))
     except (KeyError, ValueError, AssertionError, OSError, YAMLError) as error:
-        reason = str(error.args[0]) if error.args else type(error).__name__
+        reason = error.args[0] if isinstance(error, KeyError) else error
         raise UserError(f"The configuration ({source}) cannot be used: {reason}") from error
     return cfg
 
@@ -45,6 +45,7 @@ def add_univs_config(cfg: CfgNode) -> None:
     _add_training(cfg)
     _add_optional_parts(cfg)
     _add_data(cfg)
+    _add_made_up_data(cfg)
     _add_solver(cfg)
     _add_inference(cfg)
 
@@ -102,8 +103,6 @@ def _add_model(cfg: CfgNode) -> None:
     univs.TEMPORAL_POSITIONS = "ArbitraryT"
     # Let text prompts attend to the frame before they become queries.
     univs.LANGUAGE_TO_VISION = True
-    # Give out query embeddings before the last norm, and mask features, for use as semantic tokens.
-    univs.SEMANTIC_EXTRACTION = False
 
     univs.PIXEL_DECODER = CfgNode()
     # Deformable encoder over strides 32, 16 and 8: layers, hidden width, heads, sampling points per head and level.
@@ -187,6 +186,10 @@ def _add_data(cfg: CfgNode) -> None:
     cfg.INPUT.SAMPLING_RANGE = 20
     cfg.INPUT.SAMPLING_RANGE_TRACKING = 20
 
+    # Frames of an evaluated video are padded to a square of this many pixels, which their longer side may not pass;
+    # 0 = no square.
+    cfg.INPUT.SQUARE_TEST = 0
+
     cfg.INPUT.AUGMENTATION = augmentation = CfgNode()
     # Size of the square that scale jitter aims at, in pixels, and the range of the jitter.
     augmentation.IMAGE_SIZE = 1024
@@ -198,22 +201,51 @@ def _add_data(cfg: CfgNode) -> None:
     augmentation.ROTATION = 15.0
 
 
+def _add_made_up_data(cfg: CfgNode) -> None:
+    cfg.INPUT.CLIPS = clips = CfgNode()
+    # Made-up clips: least and most frames; height and width of the crop, at the pixel scale of a frame that is
+    # SCALE_WIDTH wide, times a factor from the range ZOOM.
+    clips.FRAMES = [3, 3]
+    clips.SIZE = [192, 336]
+    clips.SCALE_WIDTH = 448
+    clips.ZOOM = [0.75, 1.5]
+    # Share of pieces of annotated video among them; of the others, share with several things of one category.
+    clips.VIDEO_SHARE = 0.5
+    clips.DISTRACTOR_SHARE = 0.4
+    # Largest step between frames of a video at the start, and after GAP_STEPS training steps.
+    clips.GAPS = [2, 8]
+    clips.GAP_STEPS = 5000
+    # Most objects to follow in one clip.
+    clips.MAX_OBJECTS = 3
+
+    cfg.INPUT.STILLS = CfgNode()
+    # Sizes (height, width) of made-up stills; each batch has one of them.
+    cfg.INPUT.STILLS.SIZES = [[256, 448], [320, 320]]
+
+
 def _add_solver(cfg: CfgNode) -> None:
     # "ADAMW" or "SGD".
     cfg.SOLVER.OPTIMIZER = "ADAMW"
     # Learning rate of the backbone, in units of the base rate.
     cfg.SOLVER.BACKBONE_MULTIPLIER = 0.1
+    # Learning rates of single parts in units of the base rate, as pairs [pattern of parameter names, multiplier]; the
+    # first pattern that fits decides, before BACKBONE_MULTIPLIER; 0 freezes.
+    cfg.SOLVER.RATE_MULTIPLIERS = []
+    # AdamW: decay of the running means of gradients and of their squares.
+    cfg.SOLVER.BETAS = [0.9, 0.999]
     # Weight decay of embeddings.
     cfg.SOLVER.WEIGHT_DECAY_EMBED = 0.0
     cfg.SOLVER.EMA = CfgNode()
     # Keep a running average of the weights beside them, updated before every step, and evaluate with it.
     cfg.SOLVER.EMA.ENABLED = False
     cfg.SOLVER.EMA.DECAY = 0.9999
+    # Average over fewer steps at first: the decay is at most (1 + step) / (10 + step).
+    cfg.SOLVER.EMA.RAMP = False
 
 
 def _add_inference(cfg: CfgNode) -> None:
     cfg.INFERENCE = inference = CfgNode()
-    # One of "vos", "pvos", "rvos", "vis", "vps", "vss", "image".
+    # One of "vos", "pvos", "rvos", "vis", "vps", "vss", "image", "semantic_extraction".
     inference.TASK = "vos"
     # Vocabulary that is discovered (a name of univs/data/vocabularies); empty = none.
     inference.VOCABULARY = ""
