@@ -99,7 +99,7 @@ def warp(
     displacement: np.ndarray | None = None,
     outside: int = IGNORE,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Picture [h, w, 3] and id map [h, w] seen through ``matrix`` and an optional elastic ``displacement``.
+    """Picture [h, w, 3] and id map [h, w] seen through ``matrix`` and an optional elastic ``displacement`` [g, g, 2].
 
     The picture is mirrored beyond its borders, the id map is ``outside`` there. Returns arrays of ``size`` (H, W).
     """

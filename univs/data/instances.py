@@ -20,10 +20,14 @@ def to_instances(sample: Mapping[str, Any], class_index: Mapping[str, int] | Non
     id_map = sample["id_map"]
     numbers = torch.arange(1, len(sample["categories"]) + 1, dtype=id_map.dtype)
     classes = torch.tensor([_first_known(names, class_index or {}) for names in sample["categories"]], dtype=torch.long)
-    return [_frame_instances(ids == numbers[:, None, None], classes) for ids in id_map]
+    return [frame_instances(ids == numbers[:, None, None], classes) for ids in id_map]
 
 
-def _frame_instances(masks: torch.Tensor, classes: torch.Tensor) -> Instances:
+def frame_instances(masks: torch.Tensor, classes: torch.Tensor) -> Instances:
+    """Instances of n objects in one frame: boolean ``masks`` [n, H, W], ``classes`` [n] int64.
+
+    Fields as those of ``to_instances``; objects with an empty mask have class and id -1.
+    """
     visible = masks.flatten(1).any(dim=1)
     instances = Instances(tuple(masks.shape[1:]))
     instances.gt_masks = BitMasks(masks)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import cv2
@@ -47,7 +47,7 @@ class PictureStore:
         for path in masks:
             self.mask(path)
 
-    def _get(self, path: Path, decode) -> np.ndarray:
+    def _get(self, path: Path, decode: Callable[[Path], np.ndarray]) -> np.ndarray:
         if path in self._arrays:
             self._arrays.move_to_end(path)
             return self._arrays[path]
@@ -70,6 +70,9 @@ def _decode_image(path: Path) -> np.ndarray:
 def _decode_mask(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as picture:
-            return np.array(picture)
+            values = np.array(picture)
     except OSError as error:
         raise UserError(f"The mask {path} is missing or cannot be decoded ({error}); check the data set.") from None
+    if values.ndim != 2 or values.max(initial=0) > 255:
+        raise UserError(f"The mask {path} is not an 8-bit palette or grey PNG; save it with one value per object.")
+    return values.astype(np.uint8)

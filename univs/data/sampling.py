@@ -48,3 +48,27 @@ def following_frames(
     places = np.minimum(np.concatenate([[0], np.cumsum(steps)]), length - 1)
     places = places + rng.integers(0, length - places[-1])
     return places[::-1].copy() if reverse and rng.random() < 0.5 else places
+
+
+def reference_frames(rng: np.random.Generator, length: int, frames: int, reach: int) -> np.ndarray:
+    """Frame numbers [frames], ascending: a random reference frame and others within ``reach`` frames of it.
+
+    The others are drawn with replacement, so that a short video still fills the clip (UniVS, training on videos).
+    """
+    reference = int(rng.integers(length))
+    near = [
+        place for place in range(max(0, reference - reach), min(length, reference + reach + 1)) if place != reference
+    ]
+    others = rng.choice(near, frames - 1) if near else np.full(frames - 1, reference)
+    return np.sort(np.append(others, reference)).astype(int)
+
+
+def shift_into_range(rng: np.random.Generator, places: np.ndarray, largest: int = 128) -> np.ndarray:
+    """Frame numbers shifted together by a random amount so that none is over ``largest``, where one is.
+
+    Position codes of far-away frame numbers are never trained on; the distances between the frames stay.
+    """
+    if places[-1] <= largest:
+        return places
+    low = places[-1] - largest
+    return places - rng.integers(low, max(low, places[0]) + 1)

@@ -55,14 +55,18 @@ class TrainingClips(Dataset):
             raise UserError("There is neither an annotated video nor a still to make training clips of.")
 
     @classmethod
-    def from_folder(cls, root: str | Path, settings: ClipSettings | None = None, seed: int = 0) -> TrainingClips:
+    def from_folder(
+        cls, root: str | Path, settings: ClipSettings | None = None, seed: int = 0, store: PictureStore | None = None
+    ) -> TrainingClips:
         """The training part of a data folder: its train sequences and nine tenths of its stills.
+
+        ``store``: shared with other data sets of the same pictures, to decode each only once.
 
         Raises:
             UserError: the folder has not the layout that ``datasets/README.md`` describes.
         """
         root = Path(root)
-        return cls(read_sequences(root, "train"), read_stills(root, "train"), settings, seed)
+        return cls(read_sequences(root, "train"), read_stills(root, "train"), settings, seed, store)
 
     def preload(self) -> None:
         """Decode everything now, before loader workers are forked, so that they share it."""
@@ -140,4 +144,5 @@ def clip_loader(
 
 
 def _one_thread(_: int) -> None:
+    # OpenCV's own threads and the forked workers would compete for the same cores.
     cv2.setNumThreads(0)
