@@ -48,9 +48,9 @@ def encode_boxes(
     or a height is invalid.
     """
     valid = (boxes[:, 2:] > boxes[:, :2]).all(1)
+    points = box_points(boxes, draws)
     if training:
         boxes = jitter_boxes(boxes, draws)
-    points = box_points(boxes, draws)
     region = grid_boxes(boxes, *frame.size)
     inside = region.flatten(1).float()
     area = inside.sum(1, keepdim=True)
