@@ -1,7 +1,7 @@
 """Where the cells of a mask grid lie in the video's frame, and how a part of the grid is enlarged.
 
-A model says its masks on a grid of one cell per ``stride`` pixels of its own, resized and padded input. Only the part of
-the grid that holds an object is enlarged; what comes out is what enlarging everything would give there.
+A model says its masks on a grid of one cell per ``stride`` pixels of its own, resized and padded input. Only the part
+of the grid that holds an object is enlarged; what comes out is what enlarging everything would give there.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class MaskGeometry:
 
 
 def _neighbours(first: int, count: int, cells: int, scale: float, pixels: int) -> tuple[int, np.ndarray, np.ndarray]:
-    """First video pixel of a row of cells, then per pixel its lower cell (counted from ``first``) and the upper's weight."""
+    """First video pixel of a row of cells; per pixel its lower cell (counted from ``first``) and the upper's weight."""
     last = first + count - 1
     start = 0 if first == 0 else max(0, math.ceil((first + 0.5) / scale - 0.5))
     stop = pixels if last == cells - 1 else min(pixels, math.floor((last + 0.5) / scale - 0.5) + 1)

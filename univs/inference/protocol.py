@@ -2,7 +2,8 @@
 
 The contract behind the signatures:
 * Objects are independent: what ``follow`` says about one object depends on what was remembered for it alone, to the
-  last bit, whatever other objects are in the memory or in the same call. Work on pixels (keys, affinities) may be shared.
+  last bit, whatever other objects are in the memory or in the same call. Work on pixels (keys, affinities) may be
+  shared.
 * Which evictable frames of an object are kept may depend on that object's own history only.
 * The same calls give the same bits on the same machine.
 """
@@ -71,7 +72,10 @@ class Segmenter(Protocol):
     def remember(
         self, memory: Memory, frame_index: int, features: FrameFeatures, logits: dict[int, Tensor], permanent: bool
     ) -> None:
-        """Store masks [h4, w4] by object id; permanent ones stay until forgotten, others are kept as the budget allows."""
+        """Store masks [h4, w4] by object id; permanent ones stay until forgotten, others as long as the budget allows.
+
+        A pass between two user frames remembers both, the one from which it starts last.
+        """
 
     def forget(
         self, memory: Memory, object_ids: Sequence[int] | None = None, frames: Sequence[int] | None = None

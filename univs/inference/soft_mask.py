@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 ABSENT = -14.875  # logit of all cells outside the stored part: step -119 of the code below
-_HEADER = struct.Struct("<6H")
+_HEADER = struct.Struct("<4H")
 _STEPS = 127
 _NEAR = -2.0  # cells above this logit, and their neighbours, keep their values
 _COMPRESSION = 1
@@ -43,32 +43,32 @@ class SoftMask:
 
 
 def encode(logits: np.ndarray) -> bytes:
-    """Compressed bytes of mask logits [h4, w4]; FloatingPointError when they are not finite."""
+    """Compressed bytes of mask logits [h4, w4], none if the object is nowhere; FloatingPointError if not finite."""
     if not np.isfinite(logits).all():
         raise FloatingPointError("the model gave mask logits that are not finite")
     near = logits > _NEAR
     rows, columns = np.flatnonzero(near.any(1)), np.flatnonzero(near.any(0))
     if not len(rows):
-        return _HEADER.pack(*logits.shape, 0, 0, 0, 0)
+        return b""
     top, left = max(rows[0] - 1, 0), max(columns[0] - 1, 0)
     part = (slice(top, rows[-1] + 2), slice(left, columns[-1] + 2))
     steps = np.where(_grown(near[part]), _to_steps(logits[part]), _to_steps(np.float32(ABSENT)))
-    header = _HEADER.pack(*logits.shape, top, left, *steps.shape)
-    return header + zlib.compress(np.ascontiguousarray(steps).tobytes(), _COMPRESSION)
+    return _HEADER.pack(top, left, *steps.shape) + zlib.compress(steps.tobytes(), _COMPRESSION)
 
 
-def decode(code: bytes) -> SoftMask:
-    """The mask of compressed bytes; ValueError when they are not such bytes."""
+def decode(code: bytes, grid: tuple[int, int]) -> SoftMask:
+    """The mask of compressed bytes on a grid (h4, w4); ValueError when they are not such bytes."""
+    if not code:
+        return SoftMask(grid, 0, 0, np.zeros((0, 0), np.float32))
     try:
-        grid_h, grid_w, top, left, height, width = _HEADER.unpack_from(code)
-        reader = zlib.decompressobj()
-        raw = reader.decompress(code[_HEADER.size :], height * width) if height else b""
+        top, left, height, width = _HEADER.unpack_from(code)
+        raw = zlib.decompressobj().decompress(code[_HEADER.size :], height * width + 1)
     except (struct.error, zlib.error) as error:
         raise ValueError(f"not a stored mask: {error}") from error
-    if len(raw) != height * width or top + height > grid_h or left + width > grid_w:
+    if len(raw) != height * width or not raw or top + height > grid[0] or left + width > grid[1]:
         raise ValueError("not a stored mask: its size is wrong")
     steps = np.frombuffer(raw, np.int8).reshape(height, width).astype(np.float32) / _STEPS
-    return SoftMask((grid_h, grid_w), top, left, steps / (1 - np.abs(steps)))
+    return SoftMask(grid, top, left, steps / (1 - np.abs(steps)))
 
 
 def fuse(first: SoftMask, second: SoftMask, weight: float) -> np.ndarray:
