@@ -1,0 +1,189 @@
+"""What a training run optimises: a module that takes a batch of samples and returns weighted losses.
+
+The published model is its own objective (`UniVS.forward`). The dense parts of the embedded model learn from simpler
+samples: clips to follow objects in, and single pictures to answer prompts on.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from univs.data.prompt_drawing import correction_click, first_click, jittered_box, scribble
+from univs.engine.name_sampler import NameSampler
+from univs.modeling.dense_memory import DenseMaps
+from univs.modeling.losses.following import (
+    UNKNOWN,
+    ClipMasks,
+    dice_loss,
+    following_losses,
+    hard_pixel_cross_entropy,
+)
+from univs.modeling.prompt_answer import AnswerMaps, FramePrompts
+
+Sample = dict[str, Any]
+
+
+def batch_pixels(model: nn.Module, batch: list[Sample]) -> Tensor:
+    """Normalised frames [B * T, 3, H, W] of samples whose ``image`` lists T uint8 tensors [3, H, W]."""
+    frames = torch.stack([frame for sample in batch for frame in sample["image"]])
+    pixels = (frames.to(model.pixel_mean.device).float() - model.pixel_mean) / model.pixel_std
+    return pixels.contiguous(memory_format=torch.channels_last)
+
+
+class FollowingObjective(nn.Module):
+    """Follow the objects of short clips with the dense memory, on its own predictions."""
+
+    def __init__(self, model: nn.Module, steps: int) -> None:
+        super().__init__()
+        self.model = model
+        self.steps = steps
+        self.step = 0
+
+    def forward(self, batch: list[Sample]) -> dict[str, Tensor]:
+        """Losses of clips ``image`` T x [3, H, W], ``id_map`` [T, H, W]; every object is visible in frame 0."""
+        memory = self.model.dense_memory
+        maps = memory.maps(self.model.backbone(batch_pixels(self.model, batch)))
+        clip_maps = [maps.frames(slice(i * len(s["image"]), (i + 1) * len(s["image"]))) for i, s in enumerate(batch)]
+        clips = [ClipMasks.from_id_map(s["id_map"].to(maps.keys.device)) for s in batch]
+        draws = np.random.default_rng([batch[0]["sample"], 1]).random(len(batch[0]["image"])).tolist()
+        losses = following_losses(memory, clip_maps, clips, self.hard_share, draws)
+        weights = {"loss_carried_mask": 1.5, "loss_carried_dice": 0.5}
+        return {name: value * weights.get(name, 1.0) for name, value in losses.items()}
+
+    @property
+    def hard_share(self) -> float:
+        """Share of hardest pixels in the cross entropy: all at first, 30 % from the middle of the run on."""
+        return max(0.3, 1 - 1.4 * self.step / max(1, self.steps))
+
+
+class AnsweringObjective(nn.Module):
+    """Answer clicks, boxes, scribbles and names on single pictures, with rounds of corrective clicks."""
+
+    rounds = 3
+    objects_per_picture = 4
+
+    def __init__(self, model: nn.Module, names: NameSampler) -> None:
+        super().__init__()
+        self.model = model
+        self.names = names
+
+    def forward(self, batch: list[Sample]) -> dict[str, Tensor]:
+        """Losses of pictures ``image`` [3, H, W] (T = 1) with ``id_map`` [1, H, W] and ``categories`` per object."""
+        answer = self.model.prompt_answer
+        with torch.no_grad():
+            features = self.model.backbone(batch_pixels(self.model, batch))
+            descriptors = self.model.dense_memory.match.descriptors(features["res3"], features["res4"])
+        maps = answer.maps(features, descriptors)
+        losses = {"loss_text": self._text_loss(maps, batch)}
+        objects = [item for i, sample in enumerate(batch) for item in _choose_objects(i, sample, self)]
+        losses.update(self._answer_losses(maps, objects))
+        return losses
+
+    def _text_loss(self, maps: AnswerMaps, batch: list[Sample]) -> Tensor:
+        """Cross entropy of the text heat against what is named where; pictures with unnamed things count on objects only."""
+        terms = []
+        for i, sample in enumerate(batch):
+            names = self.names.draw(sample)
+            id_map = sample["id_map"][0].to(maps.coarse.device)
+            logits = self.model.prompt_answer.text_heat(maps.frame(i), self.names.embed(names))[0]
+            labels = torch.stack([_named_area(id_map, sample["categories"], name, logits.shape[-2:]) for name in names])
+            known = (id_map != UNKNOWN) & ((id_map > 0) if sample["partial_annotation"] else True)
+            weight = F.adaptive_avg_pool2d(known.float()[None], logits.shape[-2:])
+            loss = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+            hard = (labels - logits.sigmoid()).abs().detach().square()
+            terms.append((loss * (hard + 0.5 * labels) * weight).sum() / (labels * weight).sum().clamp(min=8))
+        return torch.stack(terms).mean()
+
+    def _answer_losses(self, maps: AnswerMaps, objects: list[PicturedObject]) -> dict[str, Tensor]:
+        context = [torch.cat([x[o.picture : o.picture + 1] for o in objects]) for x in maps.context]
+        targets = torch.stack([o.target for o in objects]).to(maps.coarse.device)
+        known = torch.stack([o.known for o in objects]).to(maps.coarse.device)
+        mask_terms, dice_terms = [], []
+        for turn in range(self.rounds):
+            prompts = [self.model.prompt_answer.prompt_maps(maps.frame(o.picture), o.prompts) for o in objects]
+            logits = self.model.prompt_answer(torch.stack(prompts), context)
+            mask_terms.append(hard_pixel_cross_entropy(logits[:, 0], targets, known, 0.5))
+            dice_terms.append(dice_loss(logits[:, 0], targets, known))
+            if turn == 0:
+                best = _best_alternative(logits, targets, known)
+                mask_terms.append(0.5 * hard_pixel_cross_entropy(best, targets, known, 0.5))
+                dice_terms.append(0.5 * dice_loss(best, targets, known))
+            for item, mask in zip(objects, logits[:, 0].detach(), strict=True):
+                item.correct(mask)
+        return {"loss_answer_mask": 2 * sum(mask_terms), "loss_answer_dice": sum(dice_terms)}
+
+
+class PicturedObject:
+    """One object of one picture, what is known of it, and the prompts given so far."""
+
+    def __init__(self, picture: int, mask: np.ndarray, unknown: np.ndarray, rng: np.random.Generator) -> None:
+        self.picture, self.mask, self.unknown, self.rng = picture, mask, unknown, rng
+        self.target = F.avg_pool2d(torch.from_numpy(mask).float()[None], 4)[0]
+        self.known = F.avg_pool2d(torch.from_numpy(~unknown).float()[None], 4)[0]
+        self.prompts = FramePrompts(torch.zeros(0, 2), torch.zeros(0, dtype=torch.long))
+
+    def start(self, text: Tensor | None) -> None:
+        """Draw the first prompt: a click, a box, a scribble or (if given) the object's name."""
+        draw = self.rng.random()
+        if text is not None and draw < 0.2:
+            self.prompts.text = text
+        elif draw < 0.45:
+            box = np.asarray(jittered_box(self.rng, self.mask), np.float32)
+            height, width = self.mask.shape
+            self.prompts.box = torch.from_numpy(box / np.asarray([width, height, width, height], np.float32))
+        elif draw < 0.52:
+            self._add([(point, 1) for point in scribble(self.rng, self.mask)])
+        else:
+            self._add([(first_click(self.rng, self.mask), 1)])
+
+    def correct(self, logits: Tensor) -> None:
+        """Add the click that a user would make on the answer [h4, w4], which becomes the base."""
+        self.prompts.base = logits.sigmoid()
+        grown = F.interpolate(logits[None, None], size=self.mask.shape, mode="bilinear", align_corners=False)
+        click = correction_click(self.rng, (grown[0, 0] > 0).cpu().numpy(), self.mask, self.unknown, central=0.7)
+        if click is not None:
+            self._add([click])
+
+    def _add(self, clicks: list[tuple[tuple[float, float], int]]) -> None:
+        height, width = self.mask.shape
+        points = torch.tensor([[x / width, y / height] for (x, y), _ in clicks], dtype=torch.float32)
+        labels = torch.tensor([label for _, label in clicks])
+        self.prompts.points = torch.cat([self.prompts.points, points])
+        self.prompts.labels = torch.cat([self.prompts.labels, labels])
+
+
+def _choose_objects(picture: int, sample: Sample, objective: AnsweringObjective) -> list[PicturedObject]:
+    """Some objects of a picture, larger ones more often, each with its first prompt."""
+    rng = np.random.default_rng([sample["sample"], 2])
+    id_map = sample["id_map"][0].numpy()
+    areas = np.array([(id_map == i + 1).sum() for i in range(len(sample["categories"]))], float)
+    count = min(objective.objects_per_picture, int((areas > 0).sum()))
+    chosen = rng.choice(len(areas), count, replace=False, p=np.sqrt(areas) / np.sqrt(areas).sum()) if count else []
+    out = []
+    for i in chosen:
+        item = PicturedObject(picture, id_map == i + 1, id_map == UNKNOWN, rng)
+        name = objective.names.of_object(sample, int(i), rng)
+        item.start(None if name is None else objective.names.embed([name])[0])
+        out.append(item)
+    return out
+
+
+def _named_area(id_map: Tensor, categories: list[list[str]], name: str, size: tuple[int, int]) -> Tensor:
+    """Share of each cell [h, w] that is covered by objects which bear the name."""
+    ids = torch.tensor([i + 1 for i, names in enumerate(categories) if name in names], device=id_map.device)
+    return F.adaptive_avg_pool2d(torch.isin(id_map, ids).float()[None], size)[0]
+
+
+def _best_alternative(logits: Tensor, targets: Tensor, known: Tensor) -> Tensor:
+    """Of each object's three masks [K, 3, h, w] the one with the largest overlap with the target: [K, h, w]."""
+    with torch.no_grad():
+        probability = logits.sigmoid() * known[:, None]
+        both = (probability * targets[:, None]).flatten(2).sum(2)
+        either = probability.flatten(2).sum(2) + (targets * known).flatten(1).sum(1)[:, None] - both
+        best = (both / either.clamp(min=1)).argmax(1)
+    return logits[torch.arange(len(logits)), best]

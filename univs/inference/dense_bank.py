@@ -1,0 +1,146 @@
+"""What a session remembers for the dense memory: keys shared by all objects, values of each object.
+
+Frames the user made are permanent until forgotten; of the others an object keeps the last one and a few chosen ones, so
+that the bank is bounded by its settings, never by the length of the video.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from univs.layers.affinity import with_border
+
+
+@dataclass(frozen=True)
+class BankSettings:
+    """Budget of the bank.
+
+    window: radius, in cells of stride 8, in which evictable frames are searched (permanent ones are searched whole);
+    kept: evictable frames kept besides the last one; interval: at least so many frames between two kept ones;
+    confidence: a frame is kept only when the object's score is at least this.
+    """
+
+    window: int = 8
+    kept: int = 2
+    interval: int = 5
+    confidence: float = 0.6
+
+
+@dataclass
+class FrameKeys:
+    """Keys of one frame with a border of the window's radius, and their squared lengths."""
+
+    keys: Tensor
+    norm: Tensor
+    radius: int
+
+    @property
+    def whole(self) -> Tensor:
+        """Keys of all cells [cells, C] without the border."""
+        r = self.radius
+        return self.keys[:, r : self.keys.shape[1] - r, r : self.keys.shape[2] - r].flatten(1).t()
+
+
+@dataclass
+class ObjectMemory:
+    """Values [cells, C] of one object by frame, and which of the frames are permanent or kept."""
+
+    values: dict[int, Tensor] = field(default_factory=dict)
+    permanent: set[int] = field(default_factory=set)
+    kept: list[int] = field(default_factory=list)
+    last: int | None = None
+    box: tuple[int, int, int, int] | None = None
+    missing: int = 0
+
+    @property
+    def frames(self) -> tuple[tuple[int, bool], ...]:
+        """(frame, is permanent) of all remembered frames, in order of time."""
+        return tuple((f, f in self.permanent) for f in sorted(self.values))
+
+
+class DenseBank:
+    """Keys by frame and objects by id."""
+
+    def __init__(self, settings: BankSettings) -> None:
+        self.settings = settings
+        self.keys: dict[int, FrameKeys] = {}
+        self.objects: dict[int, ObjectMemory] = {}
+
+    def write(self, frame: int, keys: Tensor, object_id: int, values: Tensor, permanent: bool, score: float) -> None:
+        """Remember an object's values [C, h8, w8] of a frame with keys [C, h8, w8]; drop what the budget no longer holds."""
+        if frame not in self.keys:
+            self.keys[frame] = FrameKeys(*with_border(keys, self.settings.window), self.settings.window)
+        item = self.objects.setdefault(object_id, ObjectMemory())
+        item.values[frame] = values.flatten(1).t().contiguous()
+        if permanent:
+            item.permanent.add(frame)
+        else:
+            self._evict(item, frame, score)
+        self._drop_unused_keys()
+
+    def _evict(self, item: ObjectMemory, frame: int, score: float) -> None:
+        previous, item.last = item.last, frame
+        nearest = min((abs(frame - f) for f in [*item.kept, *item.permanent]), default=self.settings.interval)
+        if nearest >= self.settings.interval and score >= self.settings.confidence:
+            item.kept = [*item.kept, frame][-self.settings.kept :] if self.settings.kept else []
+        wanted = {*item.permanent, *item.kept, frame}
+        if previous is not None and previous not in wanted:
+            item.values.pop(previous, None)
+        for f in [f for f in item.values if f not in wanted]:
+            del item.values[f]
+
+    def place(self, object_id: int, box: tuple[int, int, int, int] | None) -> None:
+        """Say in which cells (`cell_box`) an object was last seen; None when it is not in the frame."""
+        item = self.objects[object_id]
+        item.missing = 0 if box is not None else item.missing + 1
+        item.box = box or item.box
+
+    def forget(self, object_ids: Sequence[int] | None = None, frames: Sequence[int] | None = None) -> None:
+        """Forget whole objects, some frames of them, or (neither given) everything."""
+        for object_id in list(self.objects) if object_ids is None else object_ids:
+            item = self.objects.get(object_id)
+            if item is None:
+                continue
+            if frames is None:
+                del self.objects[object_id]
+                continue
+            for f in frames:
+                item.values.pop(f, None)
+                item.permanent.discard(f)
+                item.kept = [k for k in item.kept if k != f]
+                item.last = None if item.last == f else item.last
+        self._drop_unused_keys()
+
+    def _drop_unused_keys(self) -> None:
+        used = {f for item in self.objects.values() for f in item.values}
+        for f in [f for f in self.keys if f not in used]:
+            del self.keys[f]
+
+    def report(self) -> dict[str, int]:
+        """Frames with keys, objects, and bytes held."""
+        tensors = [t for k in self.keys.values() for t in (k.keys, k.norm)]
+        tensors += [v for item in self.objects.values() for v in item.values.values()]
+        return {
+            "frames": len(self.keys),
+            "objects": len(self.objects),
+            "bytes": sum(t.numel() * t.element_size() for t in tensors),
+        }
+
+
+def cell_box(mask_logits: Tensor, margin: int) -> tuple[int, int, int, int] | None:
+    """Cells of stride 8 (top, left, bottom, right; exclusive) round the positive part of [h4, w4] logits, or None."""
+    rows = torch.nonzero((mask_logits > 0).any(1)).flatten()
+    if not len(rows):
+        return None
+    columns = torch.nonzero((mask_logits > 0).any(0)).flatten()
+    height, width = mask_logits.shape[0] // 2, mask_logits.shape[1] // 2
+    return (
+        max(0, int(rows[0]) // 2 - margin),
+        max(0, int(columns[0]) // 2 - margin),
+        min(height, int(rows[-1]) // 2 + 1 + margin),
+        min(width, int(columns[-1]) // 2 + 1 + margin),
+    )

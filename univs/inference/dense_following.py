@@ -1,0 +1,115 @@
+"""Following objects into the next frame by the dense memory, object by object within its own region.
+
+One affinity per set of remembered frames serves all objects that share the set. It is computed in fixed tiles of the
+frame, so that what an object reads does not depend, to the last bit, on which other objects are there. Reading and
+decoding are done in the region where the object can be: its last box and a margin. Outside it the object is absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from univs.inference.dense_bank import DenseBank, ObjectMemory
+from univs.layers.affinity import Affinity, keep_best, similarity, window_cells, window_similarity
+from univs.modeling.dense_memory import DenseMaps, DenseMemory
+
+ABSENT = -10.0  # logit of a pixel outside an object's region
+TILE = (8, 16)  # cells of stride 8
+Box = tuple[int, int, int, int]
+Frames = tuple[tuple[int, bool], ...]
+
+
+def follow(memory: DenseMemory, bank: DenseBank, maps: DenseMaps, object_ids: Sequence[int]) -> dict[int, Tensor]:
+    """Mask logits [h4, w4] of every object in the frame of ``maps`` (T = 1)."""
+    height, width = maps.keys.shape[-2:]
+    shared: dict[Frames, TiledAffinity] = {}
+    out = {}
+    for object_id in object_ids:
+        item = bank.objects[object_id]
+        region = _region(item, bank.settings.window, height, width)
+        if item.frames not in shared:
+            shared[item.frames] = TiledAffinity(memory, bank, maps.keys[0], item.frames)
+        out[object_id] = _decode(memory, item, maps, shared[item.frames].rows(region), region)
+    return out
+
+
+class TiledAffinity:
+    """Affinity of a frame's cells to the cells of remembered frames (counted frame after frame), tile by tile on demand."""
+
+    def __init__(self, memory: DenseMemory, bank: DenseBank, keys: Tensor, frames: Frames) -> None:
+        self.keys, self.scale, self.top_k = keys, memory.scale.exp(), memory.settings.top_k
+        self.radius = bank.settings.window
+        self.height, self.width = keys.shape[-2:]
+        self.stored = [(bank.keys[frame], whole) for frame, whole in frames]
+        self.whole = {frame: bank.keys[frame].whole for frame, whole in frames if whole}
+        self.frames = frames
+        self.cells = torch.zeros(self.height, self.width, self.top_k, dtype=torch.long, device=keys.device)
+        self.weights = keys.new_zeros(self.height, self.width, self.top_k)
+        self.done: set[tuple[int, int]] = set()
+        area, columns, relative = self.height * self.width, [], []
+        for position, (_, whole) in enumerate(frames):
+            own = torch.arange(area) if whole else window_cells(self.radius, self.width)
+            columns.append(own + position * area)
+            relative.append(torch.full_like(own, int(not whole)))
+        # a column of a window counts from the row's own cell
+        self.columns = torch.cat(columns).to(keys.device)
+        self.relative = torch.cat(relative).to(keys.device)
+
+    def rows(self, region: Box) -> Affinity:
+        """The affinity of a region's cells, row by row."""
+        top, left, bottom, right = region
+        for y in range(top // TILE[0] * TILE[0], bottom, TILE[0]):
+            for x in range(left // TILE[1] * TILE[1], right, TILE[1]):
+                if (y, x) not in self.done:
+                    self._compute(y, x)
+        part = (slice(top, bottom), slice(left, right))
+        return Affinity(self.cells[part].flatten(0, 1), self.weights[part].flatten(0, 1))
+
+    def _compute(self, y: int, x: int) -> None:
+        part = (slice(y, min(y + TILE[0], self.height)), slice(x, min(x + TILE[1], self.width)))
+        query = self.keys[:, part[0], part[1]]
+        flat = query.flatten(1).t()
+        scores = [
+            similarity(flat, self.whole[frame], self.scale)
+            if whole
+            else window_similarity(query, stored.keys, stored.norm, self.scale, (y, x), self.radius)
+            for (frame, whole), (stored, _) in zip(self.frames, self.stored, strict=True)
+        ]
+        best = keep_best(torch.cat(scores, 1), self.top_k)
+        rows = torch.arange(part[0].start, part[0].stop, device=flat.device) * self.width
+        own = (rows[:, None] + torch.arange(part[1].start, part[1].stop, device=flat.device)).reshape(-1, 1)
+        cells = self.columns[best.cells] + self.relative[best.cells] * own
+        # a window with fewer cells than top_k also picks cells outside the frame; their weight is zero
+        cells.clamp_(0, len(self.frames) * self.height * self.width - 1)
+        shape = (query.shape[1], query.shape[2], -1)
+        self.cells[part], self.weights[part] = cells.reshape(shape), best.weights.reshape(shape)
+        self.done.add((y, x))
+
+
+def _decode(memory: DenseMemory, item: ObjectMemory, maps: DenseMaps, affinity: Affinity, region: Box) -> Tensor:
+    """Mask logits [h4, w4] of one object from its rows of the affinity."""
+    top, left, bottom, right = region
+    table = torch.cat([item.values[f] for f, _ in item.frames])
+    read = affinity.read(table).t().reshape(1, -1, bottom - top, right - left)
+    context = [
+        maps.context[0][:, :, top:bottom, left:right],
+        maps.context[1][:, :, 2 * top : 2 * bottom, 2 * left : 2 * right],
+    ]
+    logits, _ = memory.decode(read, context)
+    height, width = maps.context[1].shape[-2:]
+    full = logits.new_full((height, width), ABSENT)
+    full[2 * top : 2 * bottom, 2 * left : 2 * right] = logits[0]
+    return full
+
+
+def _region(item: ObjectMemory, margin: int, height: int, width: int) -> Box:
+    """Where an object can be: its last box with a margin that grows while it is missing; sides are even."""
+    if item.box is None:
+        return 0, 0, height, width
+    grow = margin + 2 * item.missing
+    top, left, bottom, right = item.box
+    top, left = max(0, top - grow) // 2 * 2, max(0, left - grow) // 2 * 2
+    return top, left, min(height, (bottom + grow + 1) // 2 * 2), min(width, (right + grow + 1) // 2 * 2)

@@ -1,0 +1,207 @@
+"""UniVS as the session sees it: encode a frame, answer prompts, remember, follow, discover."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from univs.inference import dense_following
+from univs.inference.dense_bank import BankSettings, DenseBank, cell_box
+from univs.inference.geometry import MaskGeometry
+from univs.inference.protocol import Answer, Discovery
+from univs.modeling.dense_memory import DenseMaps
+from univs.modeling.prompt_answer import AnswerMaps, FramePrompts
+from univs.structures import (
+    BoxPrompt,
+    FrameFeatures,
+    MaskPrompt,
+    PointPrompt,
+    Prompt,
+    ScribblePrompt,
+    TextPrompt,
+)
+
+STRIDE = 4
+CERTAIN = 0.999  # probability given to a pixel that the user's own mask covers
+
+
+@dataclass(frozen=True)
+class SegmenterSettings:
+    """How the model looks at frames.
+
+    area: pixels of the network input; sides are multiples of ``divisor`` in nearly the frame's own shape.
+    bank: budget of the dense memory.
+    """
+
+    area: int = 352 * 640
+    divisor: int = 32
+    bank: BankSettings = BankSettings(window=11)
+
+
+@dataclass
+class EncodedFrame(FrameFeatures):
+    """Features of one frame with the maps of the dense parts beside them."""
+
+    dense: DenseMaps | None = None
+    answering: AnswerMaps | None = None
+    texts: dict[str, Tensor] = field(default_factory=dict)
+
+
+def network_size(size: tuple[int, int], area: int, divisor: int) -> tuple[int, int]:
+    """Height and width of the network input for frames of ``size`` (H, W): multiples of ``divisor`` of about ``area``."""
+    scale = (area / (size[0] * size[1])) ** 0.5
+    height, width = (max(divisor, round(side * scale / divisor) * divisor) for side in size)
+    return height, width
+
+
+class UniVSSegmenter:
+    """Implements `univs.inference.protocol.Segmenter` over a `UniVS` model with a dense memory."""
+
+    def __init__(self, model: torch.nn.Module, settings: SegmenterSettings | None = None, name: str = "univs") -> None:
+        self.model = model.eval()
+        self.settings = settings or SegmenterSettings()
+        self.name = name
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        return self.model.pixel_mean.device
+
+    def geometry(self, size: tuple[int, int]) -> MaskGeometry:
+        """The stride-4 grid of the network input over frames of ``size`` (H, W)."""
+        inside = network_size(size, self.settings.area, self.settings.divisor)
+        return MaskGeometry.of_network(size, inside, inside, STRIDE)
+
+    @torch.inference_mode()
+    def encode(self, frame: np.ndarray) -> EncodedFrame:
+        """Features of one uint8 RGB frame [H, W, 3]."""
+        size = network_size(frame.shape[:2], self.settings.area, self.settings.divisor)
+        smaller = size[0] * size[1] < frame.shape[0] * frame.shape[1]
+        method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+        image = cv2.resize(np.ascontiguousarray(frame), (size[1], size[0]), interpolation=method)
+        pixels = torch.from_numpy(image).to(self.device).permute(2, 0, 1)[None].float()
+        features = self.model.encode((pixels - self.model.pixel_mean) / self.model.pixel_std)
+        return EncodedFrame(**vars(features), dense=self.model.dense_memory.maps(features.backbone))
+
+    @torch.inference_mode()
+    def answer(
+        self,
+        features: EncodedFrame,
+        size: tuple[int, int],
+        prompts: Sequence[Prompt],
+        base: np.ndarray | None,
+        alternatives: bool = False,
+    ) -> list[Answer]:
+        """Masks of one object from its prompts, best first; a mask prompt alone is taken as it is."""
+        grid = tuple(2 * side for side in features.dense.keys.shape[-2:])
+        masks = [p for p in prompts if isinstance(p, MaskPrompt)]
+        if masks:
+            base = masks[-1].to_array()
+        drawn = self._frame_prompts(prompts, size, grid, base)
+        if masks and not len(drawn.points):
+            return [_answer((drawn.base.clamp(1 - CERTAIN, CERTAIN)).logit())]
+        maps = self._answering(features)
+        logits = self.model.prompt_answer(self.model.prompt_answer.prompt_maps(maps, drawn)[None], maps.context)[0]
+        answers = [_answer(x) for x in logits]
+        if not alternatives or len(drawn.points) > 1 or drawn.box is not None or drawn.base is not None:
+            return answers[:1]
+        return [answers[0], *sorted(answers[1:], key=lambda a: -a.score)]
+
+    def _answering(self, features: EncodedFrame) -> AnswerMaps:
+        if features.answering is None:
+            features.answering = self.model.prompt_answer.maps(features.backbone, features.dense.descriptors)
+        return features.answering
+
+    def _frame_prompts(
+        self, prompts: Sequence[Prompt], size: tuple[int, int], grid: tuple[int, int], base: np.ndarray | None
+    ) -> FramePrompts:
+        points, labels, box, text = [], [], None, None
+        for prompt in prompts:
+            if isinstance(prompt, PointPrompt):
+                points += prompt.points
+                labels += prompt.labels
+            elif isinstance(prompt, ScribblePrompt):
+                for stroke, label in zip(prompt.strokes, prompt.labels, strict=True):
+                    along = points_along(stroke, step=max(size) / 60)
+                    points += along
+                    labels += [label] * len(along)
+            elif isinstance(prompt, BoxPrompt):
+                box = torch.tensor(prompt.box, device=self.device) / torch.tensor(
+                    [size[1], size[0], size[1], size[0]], device=self.device
+                )
+            elif isinstance(prompt, TextPrompt):
+                text = self._embed([prompt.text])[0]
+        place = torch.tensor(points, dtype=torch.float32, device=self.device).reshape(-1, 2)
+        place = place / torch.tensor([size[1], size[0]], device=self.device)
+        shrunk = None
+        if base is not None:
+            small = cv2.resize(base.astype(np.float32), (grid[1], grid[0]), interpolation=cv2.INTER_AREA)
+            shrunk = torch.from_numpy(small).to(self.device)
+        return FramePrompts(place, torch.tensor(labels, device=self.device), box, shrunk, text)
+
+    def _embed(self, texts: Sequence[str]) -> Tensor:
+        """Unit-length embeddings [N, D] of sentences or names."""
+        return self.model.text_encoder.encode(list(texts)).to(self.device)
+
+    def start(self) -> DenseBank:
+        """An empty memory."""
+        return DenseBank(self.settings.bank)
+
+    @torch.inference_mode()
+    def remember(
+        self, memory: DenseBank, frame_index: int, features: EncodedFrame, logits: dict[int, Tensor], permanent: bool
+    ) -> None:
+        """Store masks [h4, w4] by object id."""
+        for object_id, mask in logits.items():
+            values = self.model.dense_memory.values(features.dense, mask.sigmoid()[None])[0]
+            score = stability(mask)
+            memory.write(frame_index, features.dense.keys[0], object_id, values, permanent, score)
+            memory.place(object_id, cell_box(mask, 0))
+
+    def forget(
+        self, memory: DenseBank, object_ids: Sequence[int] | None = None, frames: Sequence[int] | None = None
+    ) -> None:
+        """Forget objects, frames of them, or everything."""
+        memory.forget(object_ids, frames)
+
+    @torch.inference_mode()
+    def follow(
+        self, memory: DenseBank, frame_index: int, features: EncodedFrame, object_ids: Sequence[int]
+    ) -> dict[int, Answer]:
+        """Masks of remembered objects in this frame."""
+        logits = dense_following.follow(self.model.dense_memory, memory, features.dense, object_ids)
+        return {object_id: _answer(mask) for object_id, mask in logits.items()}
+
+    @torch.inference_mode()
+    def discover(self, features: EncodedFrame, size: tuple[int, int], names: Sequence[str]) -> list[Discovery]:
+        """Instances of the named categories in this frame, best first."""
+        raise NotImplementedError
+
+    def memory_report(self, memory: DenseBank) -> dict[str, int]:
+        """Frames, objects and bytes held."""
+        return memory.report()
+
+
+def _answer(logits: Tensor) -> Answer:
+    return Answer(logits, stability(logits))
+
+
+def stability(logits: Tensor) -> float:
+    """Area above logit 1 over area above logit -1: near 1 for a decided mask, 0 for none (UniVS's mask quality)."""
+    loose = int((logits > -1).sum())
+    return int((logits > 1).sum()) / loose if loose else 0.0
+
+
+def points_along(stroke: Sequence[tuple[float, float]], step: float) -> list[tuple[float, float]]:
+    """Points (x, y) along a polyline, its ends included, about every ``step`` pixels."""
+    path = np.asarray(stroke, np.float64).reshape(-1, 2)
+    lengths = np.hypot(*np.diff(path, axis=0).T) if len(path) > 1 else np.zeros(0)
+    total = np.concatenate([[0.0], np.cumsum(lengths)])
+    places = np.linspace(0, total[-1], max(2, int(total[-1] / step) + 1)) if total[-1] > 0 else np.zeros(1)
+    return [(float(np.interp(p, total, path[:, 0])), float(np.interp(p, total, path[:, 1]))) for p in places]
