@@ -8,6 +8,7 @@ from univs.modeling.losses.criterion import CriterionSettings
 from univs.modeling.losses.mask import PointSettings
 from univs.modeling.losses.matcher import MatcherSettings
 from univs.modeling.losses.weights import LossWeights
+from univs.modeling.targets import TargetSettings
 
 
 def class_ranges(cfg: CfgNode) -> dict[str, range]:
@@ -36,4 +37,16 @@ def loss_weights(cfg: CfgNode) -> LossWeights:
         dice=loss.DICE_WEIGHT,
         identity=loss.REID_WEIGHT,
         long_video=cfg.MODEL.UNIVS.LONG_VIDEO.ENABLED,
+    )
+
+
+def target_settings(cfg: CfgNode) -> TargetSettings:
+    """Which objects are kept, and how detection data are prompted."""
+    keys = cfg.MODEL.UNIVS.TARGETS
+    return TargetSettings(
+        max_objects=keys.MAX_OBJECTS,
+        class_ranges=class_ranges(cfg),
+        visual_prompt_share=keys.VISUAL_PROMPT_SHARE,
+        visual_prompt_datasets=frozenset(keys.VISUAL_PROMPT_DATASETS),
+        crowded_datasets=frozenset(keys.CROWDED_DATASETS),
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
+import torch
 from torch import Tensor
 
 
@@ -18,7 +19,7 @@ class Targets:
     prompt_obj_ids: [K] identity of each prompt entry, -1 absent; None until the prompts are chosen.
     prompt_labels: [K] 1-based class of each class prompt. semantic_labels, semantic_masks: the S classes that are
     present, ascending, [S] and [S, T, H, W]; ``prompt_obj_ids`` of class prompts are places in them.
-    expression_words / expression_sentences: [K, 77, D] / [K, D] text features of expression prompts.
+    expression_words / expression_sentences: [K, L, D] / [K, D] text features of expression prompts.
     """
 
     labels: Tensor
@@ -41,3 +42,20 @@ class Targets:
     def has_class_prompts(self) -> bool:
         """Whether prompts are class names, whose masks are ``semantic_masks``."""
         return self.semantic_masks is not None
+
+    def clip(self, frames: slice) -> Targets:
+        """The targets of some of the frames; identities and prompts stay as they are."""
+        masks = self.semantic_masks
+        return replace(
+            self,
+            ids=self.ids[:, frames],
+            masks=self.masks[:, frames],
+            boxes=self.boxes[:, frames],
+            frame_indices=self.frame_indices[frames],
+            semantic_masks=None if masks is None else masks[:, frames],
+        )
+
+    def to(self, device: torch.device | str) -> Targets:
+        """The same on another device."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return Targets(**{k: v.to(device) if isinstance(v, Tensor) else v for k, v in values.items()})
