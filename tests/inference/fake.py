@@ -1,4 +1,4 @@
-"""A small model that follows colours, and videos it can follow: every rule of the session can be tested without weights."""
+"""A small model that follows colours, and videos it can follow: the session's rules are tested without weights."""
 
 from __future__ import annotations
 
@@ -78,7 +78,12 @@ class ColourSegmenter:
         return ColourMemory()
 
     def remember(
-        self, memory: ColourMemory, frame_index: int, features: FrameFeatures, logits: dict[int, Tensor], permanent: bool
+        self,
+        memory: ColourMemory,
+        frame_index: int,
+        features: FrameFeatures,
+        logits: dict[int, Tensor],
+        permanent: bool,
     ) -> None:
         self.remembered.append((frame_index, tuple(logits), permanent))
         for object_id, mask in logits.items():
@@ -130,7 +135,9 @@ class ColourSegmenter:
             if isinstance(prompt, PointPrompt):
                 pairs = zip(prompt.points, prompt.labels, strict=True)
             elif isinstance(prompt, ScribblePrompt):
-                pairs = [(p, label) for stroke, label in zip(prompt.strokes, prompt.labels, strict=True) for p in stroke]
+                pairs = [
+                    (p, label) for stroke, label in zip(prompt.strokes, prompt.labels, strict=True) for p in stroke
+                ]
             elif isinstance(prompt, TextPrompt):
                 positive += [torch.tensor(COLOURS[word]) / 255 for word in prompt.text.split() if word in COLOURS]
                 continue
@@ -159,11 +166,11 @@ class ColourSegmenter:
             return _answer(torch.full(maps.shape[1:], -8.0))
         weights = torch.tensor([2.0 if permanent else 1.0 for _, _, permanent in frames.values()])
         colours = torch.stack([colour for colour, _, _ in frames.values()])
-        logits = _likeness(maps, (colours * weights[:, None]).sum(0) / weights.sum())
+        logits = torch.stack([_likeness(maps, colour) for colour in colours])
+        logits = (logits * weights[:, None, None]).amax(0) / 2
         place = list(frames.values())[-1][1]
         rows, columns = torch.meshgrid(torch.arange(maps.shape[1]), torch.arange(maps.shape[2]), indexing="ij")
-        distance = ((rows - place[0]) ** 2 + (columns - place[1]) ** 2).sqrt()
-        return _answer(logits - 0.08 * distance)
+        return _answer(logits - 0.12 * ((rows - place[0]) ** 2 + (columns - place[1]) ** 2))
 
 
 def _likeness(maps: Tensor, colour: Tensor) -> Tensor:
@@ -215,4 +222,6 @@ def open_session(
 
 def masks_of(results: Sequence) -> dict[int, dict[int, bytes]]:
     """Masks of many frames as bytes, to compare bit by bit: frame -> object id -> bytes."""
-    return {r.index: {o.object_id: o.mask.tobytes() + bytes(f"{o.score!r}", "ascii") for o in r.objects} for r in results}
+    return {
+        r.index: {o.object_id: o.mask.tobytes() + bytes(f"{o.score!r}", "ascii") for o in r.objects} for r in results
+    }

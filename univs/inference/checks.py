@@ -23,6 +23,17 @@ def object_id(value: int) -> int:
     return int(value)
 
 
+def frame(value: int, length: int | None, position: int) -> int:
+    """A valid frame number of a video with ``length`` frames, or of a stream whose next frame is ``position``."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+        raise UserError(f"Frame {value!r} is not possible; frames are whole numbers from 0.")
+    if length is not None and value >= length:
+        raise UserError(f"There is no frame {value}: the video has {length} frames, 0 to {length - 1}.")
+    if length is None and value > position:
+        raise UserError(f"Frame {value} has not arrived yet; the next one of the stream is {position}.")
+    return int(value)
+
+
 def points(pairs: Iterable[Point], labels: Iterable[int] | None, size: tuple[int, int]) -> PointPrompt:
     """Clicks (x, y) within a frame of ``size`` (H, W), with labels 1 or 0 (all 1 when none are given)."""
     places = tuple(_inside(pair, size, "Click") for pair in pairs)

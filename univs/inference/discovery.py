@@ -15,7 +15,7 @@ from univs.inference.geometry import MaskGeometry
 from univs.inference.protocol import Discovery, Segmenter
 from univs.inference.results import ResultBook
 from univs.inference.settings import SessionSettings
-from univs.inference.timeline import Timeline, TrackedObject, UserFrame
+from univs.inference.timeline import CategorySearch, Timeline, TrackedObject, UserFrame
 from univs.structures import MaskPrompt
 
 
@@ -50,19 +50,19 @@ class Finder:
         due = [search for search in timeline.searches if search.due(frame)]
         if not due:
             return timeline
-        names = tuple(dict.fromkeys(name for search in due for name in search.names))
-        done = tuple(replace(s, done=s.done | {frame}) if s in due else s for s in timeline.searches)
-        timeline = replace(timeline, searches=done)
+        finds = self._finds(frame, tuple(dict.fromkeys(name for search in due for name in search.names)))
         known = {item.object_id: self._inside(item, frame) for item in timeline.objects.values()}
-        for find in self._finds(frame, names):
+        for find in finds:
             timeline = self._take_in(timeline, known, find, frame)
-        return timeline
+        found = {find.category for find in finds}
+        searches = [_searched(search, frame, found) if search in due else search for search in timeline.searches]
+        return replace(timeline, searches=tuple(searches))
 
     def _sought(self, item: TrackedObject, frame: int) -> TrackedObject:
         found = UserFrame(frame, item.sentences)
         if self._desk.readable(frame) and self._desk.entry(found).score >= self._settings.text_threshold:
             return item.with_frames([found], sentences=())
-        return replace(item, searched=frame + 1)
+        return replace(item, searched=frame + self._settings.text_interval)
 
     def _finds(self, frame: int, names: tuple[str, ...]) -> list[Discovery]:
         if not self._desk.readable(frame):
@@ -106,6 +106,11 @@ class Finder:
         return timeline.with_object(replace(item, category=category))
 
 
+def _searched(search: CategorySearch, frame: int, found: set[str]) -> CategorySearch:
+    """The search with one frame done in which some categories were found."""
+    return replace(search, done=search.done | {frame}, found=search.found or not found.isdisjoint(search.names))
+
+
 def _same_object(known: dict[int, np.ndarray], inside: np.ndarray, least: float) -> int | None:
     """The known object with the greatest IoU, if that is at least ``least``."""
     ious = {i: (mask & inside).sum() / max(int((mask | inside).sum()), 1) for i, mask in known.items()}
@@ -118,3 +123,16 @@ def _covered(known: dict[int, np.ndarray], inside: np.ndarray) -> float:
     if not known or not inside.any():
         return 0.0
     return float((np.any(list(known.values()), axis=0) & inside).sum() / inside.sum())
+
+
+def not_found(timeline: Timeline, first: int, last: int) -> list[str]:
+    """One sentence for every wish that the frames first..last did not fulfil."""
+    out = []
+    for item in timeline.objects.values():
+        if item.sought and item.searched > last:
+            text = "; ".join(sentence.text for sentence in item.sentences)
+            out.append(f'Object {item.object_id}, "{text}", was not found in the frames 0 to {last}.')
+    for search in timeline.searches:
+        if not search.found:
+            out.append(f"Nothing was found of {', '.join(search.names)} in the frames {first} to {last}.")
+    return out

@@ -69,9 +69,9 @@ def merge(timeline: Timeline, keep: int, other: int, masks: dict[int, MaskPrompt
 
 def discover(timeline: Timeline, names: tuple[str, ...], every: int) -> Timeline:
     """Add a category search; the same categories again change only how often."""
+    same = next((search for search in timeline.searches if search.names == names), CategorySearch(names, every))
     others = tuple(search for search in timeline.searches if search.names != names)
-    done = frozenset().union(*(search.done for search in timeline.searches if search.names == names))
-    return replace(timeline, searches=(*others, CategorySearch(names, every, done)))
+    return replace(timeline, searches=(*others, replace(same, every=every)))
 
 
 def _without(item: UserFrame, kind: str | None) -> UserFrame | None:

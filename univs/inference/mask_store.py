@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -27,10 +28,11 @@ class Entry(NamedTuple):
 
 
 class MaskStore:
-    """Bytes of masks, written once and read by place."""
+    """Bytes of masks, written once and read by place; ``close()`` or its end gives the file back to the system."""
 
     def __init__(self) -> None:
         self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)
+        self.close = weakref.finalize(self, self._file.close)
         self._lock = threading.Lock()
         self.size = 0
 
@@ -48,10 +50,6 @@ class MaskStore:
         with self._lock:
             self._file.seek(entry.offset)
             return self._file.read(entry.length)
-
-    def close(self) -> None:
-        """Give the file back to the system."""
-        self._file.close()
 
 
 class FrameTable:

@@ -8,26 +8,33 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from univs.errors import UserError
-from univs.inference import checks, editing
+from univs.inference import checks, editing, session_file
 from univs.inference.answering import AnswerDesk
 from univs.inference.canonical import KINDS
-from univs.inference.discovery import Finder
+from univs.inference.discovery import Finder, not_found
 from univs.inference.feature_cache import FeatureCache
 from univs.inference.following import Follower
 from univs.inference.frame_ranges import FrameRanges
 from univs.inference.propagation import DIRECTIONS, Direction, Propagation
 from univs.inference.protocol import Segmenter
 from univs.inference.results import ResultBook
+from univs.inference.session_file import SessionContents
+from univs.inference.session_result import SessionResult
 from univs.inference.settings import SessionSettings
 from univs.inference.stream import PushedFrames
 from univs.inference.timeline import History, Timeline, TrackedObject
 from univs.inference.viewing import Preview, Viewer
 from univs.structures import FrameResult, MaskPrompt, Prompt
 from univs.video.source import VideoSource
+
+if TYPE_CHECKING:
+    from univs.inference.predictor import VideoPredictor
 
 
 class SessionWarning(UserWarning):
@@ -41,9 +48,17 @@ class VideoSession:
     object ids are chosen by the caller. All methods may be called from several threads.
     """
 
-    def __init__(self, segmenter: Segmenter, source: VideoSource, settings: SessionSettings | None = None) -> None:
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        source: VideoSource,
+        settings: SessionSettings | None = None,
+        origin: str | None = None,
+    ) -> None:
+        """Begin on an open video; ``origin`` is the path it was opened from, which session files note."""
         self.source = source
         self.segmenter = segmenter
+        self.origin = origin
         self.settings = settings or SessionSettings()
         self.finished = FrameRanges()
         self._history = History(self.settings.undo_steps)
@@ -252,6 +267,37 @@ class VideoSession:
                 self.finished.add(index)
             return self._viewer.frame(self.timeline, index)
 
+    def result(self) -> SessionResult:
+        """The finished frames; ``result().save(folder)`` writes masks, an overlay video and JSON."""
+        return SessionResult(self)
+
+    def save(self, path: str | Path) -> None:
+        """Write prompts, settings and results into one file; ``VideoSession.load`` goes on from there."""
+        if self.length is None:
+            raise UserError("A stream cannot be saved as a session, since its frames are gone; save its result.")
+        with self._lock:
+            video = session_file.describe_video(self.origin, self.size, self.length, Path(path))
+            contents = SessionContents(
+                video, self.segmenter.name, self.settings, self.timeline, self.finished.ranges, self._position
+            )
+            session_file.write(Path(path), contents, self.book)
+
+    @classmethod
+    def load(cls, path: str | Path, predictor: VideoPredictor | None = None, video: Any = None) -> VideoSession:
+        """Go on with a saved session, by default with the default model; as ``VideoPredictor.load``."""
+        from univs.inference.predictor import VideoPredictor
+
+        return (predictor or VideoPredictor.from_pretrained()).load(path, video)
+
+    def restore(self, contents: SessionContents, fill: Callable[[ResultBook], None]) -> None:
+        """Take over the contents of a session file and its masks; the undo history starts anew."""
+        with self._lock:
+            self.forget_masks()
+            self._history.restart(contents.timeline)
+            self.finished = FrameRanges(contents.finished)
+            self._position = contents.position
+            fill(self.book)
+
     def memory_report(self) -> dict[str, dict[str, int] | int]:
         """What the session holds, in numbers: memories of both directions, cached features, stored masks."""
         with self._lock:
@@ -292,7 +338,8 @@ class VideoSession:
                 self._position = index + 1
                 result = self._viewer.frame(self.timeline, index)
             yield result
-        self._warn_of_nothing(first, last)
+        for message in not_found(self.timeline, first, last):
+            warnings.warn(message, SessionWarning, stacklevel=3)
 
     def _follow_stream(self, cancel: threading.Event | None) -> Iterator[FrameResult]:
         while not (cancel is not None and cancel.is_set()):
@@ -311,7 +358,7 @@ class VideoSession:
 
     def _commit(self, timeline: Timeline) -> None:
         with self._lock:
-            self._history.commit(timeline)
+            self._history.commit(timeline.showing(self.book.gaps))
             self.book.prune(self._history.all)
 
     def _union(self, items: Sequence[TrackedObject], frame: int) -> np.ndarray:
@@ -327,13 +374,7 @@ class VideoSession:
         return out
 
     def _check_frame(self, frame: int) -> int:
-        if isinstance(frame, bool) or not isinstance(frame, (int, np.integer)) or frame < 0:
-            raise UserError(f"Frame {frame!r} is not possible; frames are whole numbers from 0.")
-        if self.length is not None and frame >= self.length:
-            raise UserError(f"There is no frame {frame}: the video has {self.length} frames, 0 to {self.length - 1}.")
-        if self.length is None and frame > self._position:
-            raise UserError(f"Frame {frame} has not arrived yet; the next one of the stream is {self._position}.")
-        return int(frame)
+        return checks.frame(frame, self.length, self._position)
 
     def _push(self, pixels: np.ndarray) -> None:
         if not isinstance(self.source, PushedFrames):
@@ -344,16 +385,3 @@ class VideoSession:
         if self.length is not None:
             return index < self.length
         return self.source.receive(index) is not None
-
-    def _warn_of_nothing(self, first: int, last: int) -> None:
-        for item in self.timeline.objects.values():
-            if item.sought and item.searched > last:
-                text = "; ".join(sentence.text for sentence in item.sentences)
-                _warn(f'Object {item.object_id}, "{text}", was not found in the frames 0 to {last}.')
-        if self.timeline.searches and not any(item.discovered for item in self.timeline.objects.values()):
-            names = ", ".join(name for search in self.timeline.searches for name in search.names)
-            _warn(f"None of the categories {names} was found in the frames {first} to {last}.")
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, SessionWarning, stacklevel=4)

@@ -7,7 +7,7 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -96,8 +96,8 @@ class Gap:
 class TrackedObject:
     """One object.
 
-    frames: its user frames in order of time. sentences: texts that have no frame yet. searched: the sentences were
-    looked for in the frames before this one. replaced: gaps that newer prompts divided, newest first; their masks are
+    frames: its user frames in order of time. sentences: texts that have no frame yet. searched: the first
+    frame in which the sentences were not looked for yet. replaced: gaps that newer prompts divided, newest first; their masks are
     shown until new ones are computed. discovered: found by a category search, with ``score``.
     """
 
@@ -158,11 +158,15 @@ class TrackedObject:
 
 @dataclass(frozen=True)
 class CategorySearch:
-    """A wish to find all objects of some categories in every ``every``-th frame; ``done``: frames searched already."""
+    """A wish to find all objects of some categories in every ``every``-th frame.
+
+    done: frames searched already. found: whether any was ever seen.
+    """
 
     names: tuple[str, ...]
     every: int
     done: frozenset[int] = frozenset()
+    found: bool = False
 
     def due(self, frame: int) -> bool:
         """Whether this frame has to be searched."""
@@ -185,6 +189,14 @@ class Timeline:
     def without_object(self, object_id: int) -> Timeline:
         """Without one object."""
         return replace(self, objects={i: item for i, item in self.objects.items() if i != object_id})
+
+    def showing(self, gaps: Container[GapKey]) -> Timeline:
+        """The timeline without replaced gaps that are not among ``gaps``: there is nothing to show of them."""
+        objects = {
+            i: replace(item, replaced=tuple(key for key in item.replaced if key in gaps))
+            for i, item in self.objects.items()
+        }
+        return replace(self, objects=objects)
 
     @property
     def gap_keys(self) -> set[GapKey]:
@@ -215,6 +227,10 @@ class History:
     def amend(self, timeline: Timeline) -> None:
         """Change the present by what was found while propagating; this is no step of its own."""
         self.present = timeline
+
+    def restart(self, timeline: Timeline) -> None:
+        """Begin with another timeline; nothing before it can be undone."""
+        self.present, self._past, self._future = timeline, [], []
 
     def undo(self) -> bool:
         """Go one edit back; False if there is none."""
