@@ -6,6 +6,7 @@ seeds give equal results; a test passes its own object whose answers depend on t
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 
 import torch
@@ -34,3 +35,28 @@ class Draws:
     def number(self, purpose: str) -> float:
         """One uniform number in [0, 1)."""
         return float(self.uniform(purpose, (1,)))
+
+
+class RepeatableDraws(Draws):
+    """Draws that depend on seed, purpose and size only, not on what was drawn before.
+
+    With them the tokens of one object's prompt stay the same whatever other objects there are and in which order
+    prompts are given; inference uses them.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__(seed)
+        self.seed = seed
+
+    def uniform(self, purpose: str, shape: Sequence[int]) -> Tensor:
+        """The uniform numbers in [0, 1) of this purpose and shape."""
+        self._rewind(f"{purpose}/{tuple(shape)}")
+        return super().uniform(purpose, shape)
+
+    def permutation(self, purpose: str, n: int) -> Tensor:
+        """The order of 0..n-1 of this purpose, int64 [n]."""
+        self._rewind(f"{purpose}/{n}")
+        return super().permutation(purpose, n)
+
+    def _rewind(self, key: str) -> None:
+        self.generator.manual_seed(zlib.crc32(f"{self.seed}/{key}".encode()))

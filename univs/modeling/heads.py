@@ -73,5 +73,5 @@ class DenseGate(nn.Module):
         self.query_gate = nn.Parameter(torch.zeros(()))
 
     def forward(self, query_logits: Tensor, dense_logits: Tensor) -> Tensor:
-        """Both of one shape [..., h, w], and so is the result."""
+        """Logits [B, T, K, P] of P cells, both alike, and so is the result."""
         return self.dense_gate * dense_logits + self.query_gate * query_logits

@@ -45,7 +45,7 @@ class InitialQueries(nn.Module):
         self.dense = nn.Linear(dense_dim, hidden_dim) if dense_dim else None
 
     def forward(self, prompts: Sequence[PromptTokens], frames: int, draws: Draws) -> PromptQueries:
-        """Queries of B videos with the same number and kind of prompts; ``frames`` is T."""
+        """Queries [B, T, K, C] of B videos with the same number and kind of prompts; ``frames`` is T."""
         kind = prompts[0].kind
         features = _stack([prompt.features for prompt in prompts])  # [B, K, L, T, C]
         if kind == "visual":
