@@ -210,7 +210,7 @@ def test_results_are_saved_as_files(predictor: VideoPredictor, video: Path, tmp_
     with pytest.raises(UserError, match="propagate first"):
         session.result().save(tmp_path / "out")
     results = {result.index: result for result in session.propagate(end=9)}
-    written = session.result().save(tmp_path / "out", ResultOptions(youtube_vis=True))
+    written = session.result().save(tmp_path / "out", ResultOptions(tracks=True))
     assert sorted(path.name for path in (tmp_path / "out" / "masks").iterdir()) == [f"{i:03d}.png" for i in range(10)]
     ids = np.array(Image.open(tmp_path / "out" / "masks" / "004.png"))
     assert (ids == results[4].palette(48, 80)).all()
@@ -218,7 +218,7 @@ def test_results_are_saved_as_files(predictor: VideoPredictor, video: Path, tmp_
     assert [item["id"] for item in report["objects"]] == [1, 2]
     assert report["objects"][1]["prompts"] == [{"frame": 0, "kind": "text", "text": "green"}]
     assert report["settings"]["model"] == "colours@1"
-    assert set(written) >= {"results", "masks", "overlay", "youtube_vis"}
+    assert set(written) >= {"results", "masks", "overlay", "tracks"}
 
 
 def test_an_id_map_gives_several_objects(predictor: VideoPredictor, video: Path, tmp_path: Path) -> None:

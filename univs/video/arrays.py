@@ -8,7 +8,7 @@ import numpy as np
 
 from univs.errors import UserError
 from univs.video.pixels import to_rgb
-from univs.video.source import FrameCache, FrameReader, LostFrame, LostFrameError, VideoSource
+from univs.video.source import FrameCache, FrameReader, LostFrame, VideoSource
 
 DEFAULT_RATE = 25.0
 REMEMBERED_FRAMES = 8
@@ -106,7 +106,9 @@ class StreamSource(VideoSource):
                 return None
         frame = self._past.get(index)
         if frame is None:
-            raise UserError(f"Frame {index} of {self.label} has passed, and a stream cannot go back; give a file or a list.")
+            raise UserError(
+                f"Frame {index} of {self.label} has passed, and a stream cannot go back; give a file or a list."
+            )
         return frame
 
     def _receive(self, size: tuple[int, int] | None) -> np.ndarray | None:

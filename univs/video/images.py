@@ -14,7 +14,9 @@ from univs.errors import UserError
 from univs.video.pixels import check_size, to_rgb
 from univs.video.source import FrameReader, LostFrameError, VideoSource
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pnm", ".gif"})
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pnm", ".gif"}
+)
 """File names that count as pictures in a folder."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF", "MPO")
@@ -49,7 +51,9 @@ def pictures_in(folder: Path) -> list[Path]:
     """
     paths = [path for path in folder.iterdir() if is_picture(path) and path.is_file()]
     if not paths:
-        raise UserError(f"{folder} holds no pictures ({', '.join(sorted(SUFFIXES))}); give a folder of frames or a video.")
+        raise UserError(
+            f"{folder} holds no pictures ({', '.join(sorted(SUFFIXES))}); give a folder of frames or a video."
+        )
     return sorted(paths, key=lambda path: natural_key(path.name))
 
 

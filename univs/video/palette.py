@@ -1,4 +1,4 @@
-"""Colours by object id, and masks as palette pictures: the value of a pixel is the id of its object, 0 is background."""
+"""Colours by object id, and masks as palette pictures: a pixel holds the id of its object, 0 is background."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ BRIGHT_COLOURS = (
     (45, 215, 225),
     (255, 140, 40),
 )
-"""Overlay colours of the first objects: the hues of the palette, bright enough to be seen on film (orange for its grey)."""
+"""Overlay colours of the first objects: the palette's hues, bright enough to be seen on film; orange for its grey."""
 
 GOLDEN_RATIO = 0.618034
 
 
 @lru_cache(maxsize=1)
-def davis_palette() -> np.ndarray:
-    """The palette of the PASCAL VOC and DAVIS masks, [256, 3] uint8 RGB: bit k of an id sets bits of the colours."""
+def mask_palette() -> np.ndarray:
+    """The palette in which masks are published, [256, 3] uint8 RGB: the bits of an id are the high bits of colours."""
     ids = np.arange(256)
     colours = np.zeros((256, 3), np.uint8)
     for bit in range(8):
@@ -67,7 +67,7 @@ def write_palette_mask(path: Path, ids: np.ndarray) -> None:
     """
     if ids.max(initial=0) <= MAX_PALETTE_ID:
         image = Image.fromarray(ids.astype(np.uint8))
-        image.putpalette(davis_palette().tobytes())
+        image.putpalette(mask_palette().tobytes())
     else:
         image = Image.fromarray(ids.astype(np.uint16))
     with written_whole(path) as partial:

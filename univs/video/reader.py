@@ -49,7 +49,9 @@ def open_video(source: Any, rate: float | None = None) -> VideoSource:
         return _open_sequence(source, timing)
     if isinstance(source, Iterable):
         return StreamSource(source, **timing)
-    raise UserError(f"A {type(source).__name__} is not a video; give a path, a list of arrays, an iterator or a camera.")
+    raise UserError(
+        f"A {type(source).__name__} is not a video; give a path, a list of arrays, an iterator or a camera."
+    )
 
 
 def _open_sequence(source: Sequence | np.ndarray, timing: dict[str, float]) -> VideoSource:
@@ -83,7 +85,9 @@ def _open_glob(pattern: str, timing: dict[str, float]) -> VideoSource:
         return _open_file(paths[0], timing)
     pictures = [path for path in paths if is_picture(path)]
     if not pictures:
-        raise UserError(f"No picture matches {pattern}; check the pattern (in quotes, so that the shell leaves it alone).")
+        raise UserError(
+            f"No picture matches {pattern}; check the pattern (in quotes, so that the shell leaves it alone)."
+        )
     return PictureSource(pictures, pattern, **timing)
 
 

@@ -48,9 +48,7 @@ H264 = VideoFormat("libx264", ".mp4", "yuv420p", "mp4", {"preset": "veryfast", "
 VP9 = VideoFormat(
     "libvpx-vp9", ".webm", "yuv420p", "webm", {"deadline": "realtime", "cpu-used": "8", "crf": "28", "b": "0"}
 )
-VP9_ALPHA = VideoFormat(
-    "libvpx-vp9", ".webm", "yuva420p", "webm", {**VP9.options, "auto-alt-ref": "0"}, channels=4
-)
+VP9_ALPHA = VideoFormat("libvpx-vp9", ".webm", "yuva420p", "webm", {**VP9.options, "auto-alt-ref": "0"}, channels=4)
 PRORES_ALPHA = VideoFormat("prores_ks", ".mov", "yuva444p10le", "mov", {"profile": "4444"}, channels=4, even=False)
 ANIMATED_PNG = VideoFormat("apng", ".png", "rgba", "apng", {}, channels=4, even=False)
 
@@ -203,7 +201,9 @@ class VideoWriter:
     def __enter__(self) -> VideoWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def _open_encoder(self) -> Encoder:
@@ -213,7 +213,7 @@ class VideoWriter:
 
 
 def fit(frame: np.ndarray, even: bool = True) -> np.ndarray:
-    """Scale a frame [H, W, C] down to MAX_PLAYABLE_SIDE if need be, and repeat the last row or column of an odd side."""
+    """Scale a frame [H, W, C] down to MAX_PLAYABLE_SIDE if need be; repeat the last row or column of an odd side."""
     height, width = frame.shape[:2]
     if max(height, width) > MAX_PLAYABLE_SIDE:
         scale = MAX_PLAYABLE_SIDE / max(height, width)
