@@ -62,6 +62,22 @@ def test_missing_extension_says_what_needs_it() -> None:
         stub.box_iou_rotated(1, 2)
 
 
+def test_detectron2_with_its_own_fall_backs_gets_no_stub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "detectron2._C", raising=False)
+    monkeypatch.setattr(compat.importlib, "import_module", lambda name: None)
+    assert compat._replace_extension() == []
+    assert "detectron2._C" not in sys.modules
+
+
+def test_other_faults_of_detectron2_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> None:
+        raise ImportError("No module named 'fvcore'")
+
+    monkeypatch.setattr(compat.importlib, "import_module", fail)
+    with pytest.raises(ImportError, match="fvcore"):
+        compat._replace_extension()
+
+
 def test_package_files_are_found_without_setuptools(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "pkg_resources", raising=False)
     monkeypatch.setattr(importlib.util, "find_spec", hide_pkg_resources(importlib.util.find_spec))
