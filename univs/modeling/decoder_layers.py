@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from univs.errors import UserError
 from univs.layers.attention import AttentionLayer, FeedForward
 
 # What queries see of each other; "blocked" is the published "sep-blocked", "all" also the published "none".
@@ -14,12 +15,12 @@ SEPARATED, BLOCKED, ONE_WAY, ALL = "sep", "sep-blocked", "sep-l2p", "all"
 def attention_pattern(name: str, expressions: bool) -> str:
     """The pattern of query attention that a configured name means; expressions never see each other.
 
-    Raises ValueError for an unknown name.
+    Raises UserError for an unknown name.
     """
     if name in ("none", ALL):
         return ALL
     if name not in (SEPARATED, BLOCKED, ONE_WAY):
-        raise ValueError(f"query attention '{name}' is unknown; use sep, sep-blocked, sep-l2p, none or all")
+        raise UserError(f"Query attention '{name}' is unknown; use sep, sep-blocked, sep-l2p, none or all.")
     return BLOCKED if expressions else name
 
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from fvcore.common.registry import Registry
 from torch import Tensor, nn
 
+from univs.errors import UserError
 from univs.layers.draws import Draws
 from univs.layers.positions import clip_time_code, grid_code, video_time_code
 from univs.modeling.decoder_layers import BLOCKED, SEPARATED, DecoderLayer, attention_pattern
@@ -56,6 +57,19 @@ class MaskDecoderSettings:
     visual_prompts: VisualPromptSettings = VisualPromptSettings()
     dense_memory: bool = False
     dense_dim: int = 0
+
+    def __post_init__(self) -> None:
+        attention_pattern(self.query_attention, expressions=False)  # refuses unknown names
+        if self.temporal_positions not in ("ArbitraryT", "FixedT"):
+            raise UserError(f"Temporal positions are 'ArbitraryT' or 'FixedT', not '{self.temporal_positions}'.")
+        if self.prompt_layers == 0:
+            raise UserError(
+                "The first decoder layer must read the prompts; set the number of prompt layers to 1 or more."
+            )
+        if self.hidden_dim % self.num_heads or self.hidden_dim % 4:
+            raise UserError(
+                f"A width of {self.hidden_dim} does not fit; use a multiple of 4 and of the {self.num_heads} heads."
+            )
 
 
 def attention_mask_from_logits(resized_logits: Tensor) -> Tensor:
@@ -111,7 +125,6 @@ class MaskDecoder(nn.Module):
         self.settings = settings
         self.draws = draws or Draws()
         dim, heads = settings.hidden_dim, settings.num_heads
-        attention_pattern(settings.query_attention, False)  # refuses unknown names
         readers = settings.num_layers if settings.prompt_layers < 0 else settings.prompt_layers
         self.query_content = nn.Embedding(settings.num_queries, dim)
         self.query_position = nn.Embedding(settings.num_queries, dim)
@@ -187,7 +200,7 @@ class MaskDecoder(nn.Module):
     def sources(self, features: FrameFeatures) -> DecoderSources:
         """The maps of all frames with their level embeddings, as tokens."""
         maps = [
-            level.flatten(2).transpose(1, 2) + embedding
+            level.flatten(2).transpose(1, 2).contiguous() + embedding
             for level, embedding in zip(features.levels, self.level_embedding.weight, strict=True)
         ]
         sizes = [(level.shape[-2], level.shape[-1]) for level in features.levels]
@@ -346,9 +359,18 @@ def _read_prompts(layer: DecoderLayer, content: Tensor, position: Tensor, prompt
 
 
 def _resized(maps: Tensor | None, size: tuple[int, int]) -> Tensor | None:
-    """Maps [..., H, W] resized bilinearly to (h, w) and flattened, [..., h * w]."""
+    """Maps [..., H, W] resized bilinearly to (h, w) and flattened, [..., h * w].
+
+    To resize by a whole even number is to average the two middle rows and columns of each cell.
+    """
     if maps is None:
         return None
+    height, width = maps.shape[-2:]
+    step = height // size[0]
+    if step % 2 == 0 and (height, width) == (step * size[0], step * size[1]):
+        before, after = slice(step // 2 - 1, None, step), slice(step // 2, None, step)
+        rows = maps[..., before, :] + maps[..., after, :]
+        return ((rows[..., before] + rows[..., after]) / 4).flatten(-2)
     flat = maps.flatten(0, -4) if maps.dim() > 4 else maps
     resized = F.interpolate(flat, size=size, mode="bilinear", align_corners=False)
     return resized.flatten(2).view(*maps.shape[:-2], -1)
