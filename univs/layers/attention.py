@@ -94,7 +94,7 @@ class Perceptron(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., input_dim] -> [..., output_dim]."""
+        """[..., C] -> [..., C'] with C = input_dim and C' = output_dim."""
         for layer in self.layers[:-1]:
             x = F.relu(layer(x))
         return self.layers[-1](x)
