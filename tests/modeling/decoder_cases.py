@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import torch
@@ -9,11 +10,11 @@ from torch import Tensor, nn
 
 from tests import parity, rule
 from univs.config import get_config
-from univs.modeling.build import class_ranges
 from univs.modeling.decoder_layers import QueryAttention
 from univs.modeling.mask_decoder import MaskDecoder, MaskDecoderSettings
 from univs.modeling.prompt_encoder import VisualPromptSettings
 from univs.modeling.prompt_queries import PromptQueries
+from univs.modeling.settings import class_ranges
 from univs.structures import ClipPrediction, FrameFeatures
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -37,9 +38,15 @@ def case_decoder(case) -> MaskDecoder:
         language_to_vision=config.get("lang2vision", True),
         visual_prompts=VisualPromptSettings(tokens=config["points_per_prompt"]),
     )
-    decoder = MaskDecoder(settings, parity.RuleDraws(case))
-    parity.fill(decoder, case.tag, "mask_decoder.")
+    decoder = _filled_decoder(settings, case.tag)
+    decoder.draws = parity.RuleDraws(case)
     return decoder.train(config.get("mode") == "train")
+
+
+@functools.cache
+def _filled_decoder(settings: MaskDecoderSettings, tag: str) -> MaskDecoder:
+    """A decoder with weights by rule; the cases that differ in nothing else share it."""
+    return parity.fill(MaskDecoder(settings), tag, "mask_decoder.")
 
 
 def case_features(case, frames: int) -> FrameFeatures:
