@@ -83,6 +83,8 @@ def _add_model(cfg: CfgNode) -> None:
     univs.HIDDEN_DIM = 256
     # Learnable queries Q, which discover objects that nobody prompted.
     univs.NUM_QUERIES = 200
+    # Registered mask decoder.
+    univs.MASK_DECODER = "MaskDecoder"
     # Mask decoder: layers, attention heads and hidden width of the feed-forward part.
     univs.DECODER_LAYERS = 9
     univs.NUM_HEADS = 8
@@ -116,8 +118,9 @@ def _add_model(cfg: CfgNode) -> None:
 
 def _add_text(cfg: CfgNode) -> None:
     cfg.MODEL.UNIVS.TEXT = text = CfgNode()
-    # Registered text encoder: "CLIP_RN50X4", "STATIC" (word vectors, the embedded model's), or "NONE" (no text at all).
-    text.ENCODER = "CLIP_RN50X4"
+    # Registered text encoder: "ClipTextEncoder" (RN50x4), "StaticTextEncoder" (word vectors, the embedded model's), or
+    # "NONE" (no text at all).
+    text.ENCODER = "ClipTextEncoder"
     # File (or hub name, where the encoder knows hubs) of the encoder's weights; empty = the encoder's own default.
     text.WEIGHTS = ""
     # Width of the encoder's embeddings.
@@ -161,18 +164,42 @@ def _add_training(cfg: CfgNode) -> None:
     # Short names of data sets whose videos are thinned out to twice MAX_OBJECTS before anything else.
     targets.CROWDED_DATASETS = []
 
+    cfg.MODEL.UNIVS.TRAINING_PROMPTS = prompts = CfgNode()
+    # Shares of visually prompted objects that get a point and a box; the rest get their mask.
+    prompts.POINT_SHARE = 0.25
+    prompts.BOX_SHARE = 0.25
+    # Repeat a mistake of the published training: in a batch of mixed kinds, objects were given each other's features.
+    prompts.PUBLISHED_FEATURE_ORDER = False
+
     cfg.MODEL.UNIVS.LONG_VIDEO = CfgNode()
     # Stage 3: run a video of INPUT.VIDEO_FRAMES as overlapping clips of INPUT.CLIP_FRAMES with the memory carried over.
     cfg.MODEL.UNIVS.LONG_VIDEO.ENABLED = False
 
 
 def _add_optional_parts(cfg: CfgNode) -> None:
-    cfg.MODEL.UNIVS.DENSE_MEMORY = CfgNode()
+    cfg.MODEL.UNIVS.DENSE_MEMORY = memory = CfgNode()
     # Dense memory beside the sampled tokens (not in the published models).
-    cfg.MODEL.UNIVS.DENSE_MEMORY.ENABLED = False
+    memory.ENABLED = False
+    # Channels of the keys, of the code stored per object, of the decoder at strides 8 and 4.
+    memory.KEY_DIM = 64
+    memory.CODE_DIM = 32
+    memory.DECODER_DIM = 64
+    memory.DETAIL_DIM = 24
+    # Remembered cells that each cell of the present frame reads.
+    memory.TOP_K = 30
+    cfg.MODEL.UNIVS.PROMPT_ANSWER = CfgNode()
+    # Answer prompts on their own frame by a dense head (needs the dense memory).
+    cfg.MODEL.UNIVS.PROMPT_ANSWER.ENABLED = False
+    # Run pixel decoder and mask decoder; off, the dense parts stand alone.
+    cfg.MODEL.UNIVS.QUERIES = True
+    # What training optimises: "published" (the criterion of the method, on queries), "following" (the dense memory, on
+    # clips), "answering" (the head that answers prompts, on single pictures).
+    cfg.MODEL.UNIVS.OBJECTIVE = "published"
 
 
 def _add_data(cfg: CfgNode) -> None:
+    # Every random choice of training follows from this number and the number of the step; not negative.
+    cfg.SEED = 0
     # How often each data set of DATASETS.TRAIN is drawn, relative to the others; empty = all alike.
     cfg.DATASETS.TRAIN_RATIO = []
     # What is drawn anew: "batch" (a batch comes from one data set), "sample" (each sample on its own).
@@ -224,6 +251,11 @@ def _add_made_up_data(cfg: CfgNode) -> None:
 
 
 def _add_solver(cfg: CfgNode) -> None:
+    # Let MODEL.WEIGHTS leave parts of the model as they were made (a backbone's weights, another model's); what is
+    # missing, left over or of another shape is listed. Off, that is an error.
+    cfg.MODEL.WEIGHTS_PARTIAL = False
+    # Number format of mixed precision (SOLVER.AMP.ENABLED, on GPUs): "float16" or "bfloat16".
+    cfg.SOLVER.AMP.PRECISION = "float16"
     # "ADAMW" or "SGD".
     cfg.SOLVER.OPTIMIZER = "ADAMW"
     # Learning rate of the backbone, in units of the base rate.

@@ -6,16 +6,20 @@ samples: clips to follow objects in, and single pictures to answer prompts on.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from detectron2.config import CfgNode
 from torch import Tensor, nn
 
+from univs.data.catalog import development_root
+from univs.data.formats.stills_index import read_stills
 from univs.data.prompt_drawing import correction_click, first_click, jittered_box, scribble
 from univs.engine.name_sampler import NameSampler
-from univs.modeling.dense_memory import DenseMaps
+from univs.errors import UserError
 from univs.modeling.losses.following import (
     UNKNOWN,
     ClipMasks,
@@ -35,6 +39,24 @@ def batch_pixels(model: nn.Module, batch: list[Sample]) -> Tensor:
     return pixels.contiguous(memory_format=torch.channels_last)
 
 
+def build_objective(cfg: CfgNode, model: nn.Module) -> nn.Module:
+    """The module whose forward gives the losses that MODEL.UNIVS.OBJECTIVE names.
+
+    Raises:
+        UserError: no objective has this name.
+    """
+    kind = cfg.MODEL.UNIVS.OBJECTIVE
+    if kind == "published":
+        return model
+    if kind == "following":
+        return FollowingObjective(model, cfg.SOLVER.MAX_ITER)
+    if kind == "answering":
+        pictures = read_stills(development_root(), "train")
+        names = sorted({name for picture in pictures for item in picture.objects for name in item.categories})
+        return AnsweringObjective(model, NameSampler(model.text_encoder.encode, names))
+    raise UserError(f"MODEL.UNIVS.OBJECTIVE is '{kind}'; it must be published, following or answering.")
+
+
 class FollowingObjective(nn.Module):
     """Follow the objects of short clips with the dense memory, on its own predictions."""
 
@@ -43,6 +65,15 @@ class FollowingObjective(nn.Module):
         self.model = model
         self.steps = steps
         self.step = 0
+
+    @torch.no_grad()
+    def start(self, batches: Iterable[list[Sample]]) -> None:
+        """Before the first step: the keys start as the principal directions of what the backbone sees."""
+        match, seen = self.model.dense_memory.match, []
+        for batch in batches:
+            features = self.model.backbone(batch_pixels(self.model, [{"image": s["image"][:1]} for s in batch]))
+            seen.append(match.descriptors(features["res3"], features["res4"]).transpose(0, 1).flatten(1).t())
+        match.start_from(torch.cat(seen))
 
     def forward(self, batch: list[Sample]) -> dict[str, Tensor]:
         """Losses of clips ``image`` T x [3, H, W], ``id_map`` [T, H, W]; every object is visible in frame 0."""
@@ -65,7 +96,7 @@ class AnsweringObjective(nn.Module):
     """Answer clicks, boxes, scribbles and names on single pictures, with rounds of corrective clicks."""
 
     rounds = 3
-    objects_per_picture = 4
+    objects_per_picture = 3
 
     def __init__(self, model: nn.Module, names: NameSampler) -> None:
         super().__init__()
@@ -85,7 +116,7 @@ class AnsweringObjective(nn.Module):
         return losses
 
     def _text_loss(self, maps: AnswerMaps, batch: list[Sample]) -> Tensor:
-        """Cross entropy of the text heat against what is named where; pictures with unnamed things count on objects only."""
+        """Cross entropy of the text heat against the names; a partly annotated picture counts on its objects only."""
         terms = []
         for i, sample in enumerate(batch):
             names = self.names.draw(sample)

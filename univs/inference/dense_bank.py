@@ -71,7 +71,7 @@ class DenseBank:
         self.objects: dict[int, ObjectMemory] = {}
 
     def write(self, frame: int, keys: Tensor, object_id: int, values: Tensor, permanent: bool, score: float) -> None:
-        """Remember an object's values [C, h8, w8] of a frame with keys [C, h8, w8]; drop what the budget no longer holds."""
+        """Remember an object's values [C, h8, w8] of a frame with keys of that shape; drop what is over the budget."""
         if frame not in self.keys:
             self.keys[frame] = FrameKeys(*with_border(keys, self.settings.window), self.settings.window)
         item = self.objects.setdefault(object_id, ObjectMemory())

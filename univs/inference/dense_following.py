@@ -37,7 +37,7 @@ def follow(memory: DenseMemory, bank: DenseBank, maps: DenseMaps, object_ids: Se
 
 
 class TiledAffinity:
-    """Affinity of a frame's cells to the cells of remembered frames (counted frame after frame), tile by tile on demand."""
+    """Affinity of a frame's cells to those of remembered frames (counted frame after frame), tile by tile on demand."""
 
     def __init__(self, memory: DenseMemory, bank: DenseBank, keys: Tensor, frames: Frames) -> None:
         self.keys, self.scale, self.top_k = keys, memory.scale.exp(), memory.settings.top_k

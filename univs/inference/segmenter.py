@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from univs.inference import dense_following
+from univs.inference import dense_discovery, dense_following
 from univs.inference.dense_bank import BankSettings, DenseBank, cell_box
 from univs.inference.geometry import MaskGeometry
 from univs.inference.protocol import Answer, Discovery
@@ -36,12 +35,13 @@ class SegmenterSettings:
     """How the model looks at frames.
 
     area: pixels of the network input; sides are multiples of ``divisor`` in nearly the frame's own shape.
-    bank: budget of the dense memory.
+    bank: budget of the dense memory. discovery: what counts as found.
     """
 
     area: int = 352 * 640
     divisor: int = 32
     bank: BankSettings = BankSettings(window=11)
+    discovery: dense_discovery.DiscoverySettings = dense_discovery.DiscoverySettings()
 
 
 @dataclass
@@ -54,7 +54,7 @@ class EncodedFrame(FrameFeatures):
 
 
 def network_size(size: tuple[int, int], area: int, divisor: int) -> tuple[int, int]:
-    """Height and width of the network input for frames of ``size`` (H, W): multiples of ``divisor`` of about ``area``."""
+    """Height and width of the network input for frames of ``size`` (H, W): multiples of ``divisor``, about ``area``."""
     scale = (area / (size[0] * size[1])) ** 0.5
     height, width = (max(divisor, round(side * scale / divisor) * divisor) for side in size)
     return height, width
@@ -71,7 +71,7 @@ class UniVSSegmenter:
     @property
     def device(self) -> torch.device:
         """Where the model runs."""
-        return self.model.pixel_mean.device
+        return self.model.device
 
     def geometry(self, size: tuple[int, int]) -> MaskGeometry:
         """The stride-4 grid of the network input over frames of ``size`` (H, W)."""
@@ -86,7 +86,7 @@ class UniVSSegmenter:
         method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
         image = cv2.resize(np.ascontiguousarray(frame), (size[1], size[0]), interpolation=method)
         pixels = torch.from_numpy(image).to(self.device).permute(2, 0, 1)[None].float()
-        features = self.model.encode((pixels - self.model.pixel_mean) / self.model.pixel_std)
+        features = self.model.encode(self.model.normalised_frames([{"image": pixels}]))
         return EncodedFrame(**vars(features), dense=self.model.dense_memory.maps(features.backbone))
 
     @torch.inference_mode()
@@ -181,7 +181,10 @@ class UniVSSegmenter:
     @torch.inference_mode()
     def discover(self, features: EncodedFrame, size: tuple[int, int], names: Sequence[str]) -> list[Discovery]:
         """Instances of the named categories in this frame, best first."""
-        raise NotImplementedError
+        maps = self._answering(features)
+        return dense_discovery.discover(
+            self.model.prompt_answer, maps, names, self._embed(names), self.settings.discovery
+        )
 
     def memory_report(self, memory: DenseBank) -> dict[str, int]:
         """Frames, objects and bytes held."""

@@ -1,6 +1,6 @@
 """Dense memory: the pixels of remembered frames carry the stored masks to the present frame.
 
-Beyond the published method. Every cell of the present frame (stride 8) looks up its nearest cells in the remembered frames;
+Beyond the published method. Every cell of the present frame (stride 8) looks up its nearest cells in remembered frames;
 what is stored there, the mask and a short code of each object, is carried over and a small decoder sharpens it. Objects
 never see each other. It starts as a matcher without training: the keys are a projection of the backbone's features
 and the decoder's last layer is zero, so that the carried mask itself is the first answer.

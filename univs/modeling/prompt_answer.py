@@ -1,9 +1,9 @@
 """From prompts on one frame to the object's mask on that frame.
 
 Every kind of prompt becomes a few maps at stride 8 (how similar each cell is to what was clicked, where the box is,
-what the sentence fits, what the mask was before); one decoder turns them into a mask. As in the dense memory, a prior that needs
-no training comes first (the box itself, the similarity to the click, the base mask) and a decoder that starts at
-zero corrects it. Objects never see each other.
+what the sentence fits, what the mask was before); one decoder turns them into a mask. As in the dense memory, a prior
+that needs no training comes first (the box itself, the similarity to the click, the base mask) and a decoder that
+starts at zero corrects it. Objects never see each other.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def box_cover(box: Tensor, height: int, width: int) -> Tensor:
 
 
 def nearness(points: Tensor, height: int, width: int) -> Tensor:
-    """Two bumps round the nearest of the points [P, 2]: exp(-d^2 / 2 s^2) with s of 1.5 and 6 cells: [2, height, width]."""
+    """Bumps exp(-d^2 / 2 s^2) round the nearest of points [P, 2], s of 1.5 and 6 cells: [2, height, width]."""
     x = torch.arange(width, device=points.device) + 0.5
     y = torch.arange(height, device=points.device) + 0.5
     across = (x - points[:, :1] * width).square()[:, None, :]
