@@ -68,7 +68,7 @@ class ColourSegmenter:
         if inside is not None:
             logits = torch.where(inside, logits, torch.full_like(logits, -6.0))
         if base is not None:
-            logits = logits + torch.from_numpy(self.geometry(size).shrink(base)).float() * 0.5
+            logits = logits + torch.from_numpy(self.geometry(size).shrink(base)).float() * (0.5 if positive else 6)
         answers = [_answer(logits)]
         if alternatives:
             answers += [_answer(logits - 1.5), _answer(logits + 1.5)]
@@ -204,7 +204,7 @@ def square_at(place: int, t: int, size: tuple[int, int] = (48, 80), side: int = 
     """Top-left corner (y, x) of the square number ``place`` in frame ``t``: each moves along its own row."""
     span = size[1] - side - 4
     along = (2 + 2 * t + 30 * place) % (2 * span)
-    return min(2 + 16 * place, size[0] - side), (along if along < span else 2 * span - along) + 2
+    return min(2 + (side + 2) * place, size[0] - side), (along if along < span else 2 * span - along) + 2
 
 
 def centre(place: int, t: int) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import warnings
 from pathlib import Path
@@ -15,6 +16,7 @@ from univs.inference.settings import SessionSettings
 from univs.inference.stream import PushedFrames
 from univs.video.arrays import DEFAULT_RATE
 from univs.video.reader import open_video
+from univs.video.source import VideoSource
 
 
 class VideoPredictor:
@@ -57,8 +59,8 @@ class VideoPredictor:
         Raises:
             UserError: there is no such video, or it cannot be read.
         """
-        origin = os.fspath(source) if isinstance(source, (str, os.PathLike)) else None
-        return VideoSession(self.segmenter, open_video(source, rate), self.settings, origin)
+        video = open_video(source, rate)
+        return VideoSession(self.segmenter, video, self.settings, _origin(video))
 
     def open_stream(self, size: tuple[int, int], rate: float = DEFAULT_RATE) -> VideoSession:
         """Begin a session on frames of ``size`` (height, width) that are handed to ``step`` one by one."""
@@ -72,9 +74,8 @@ class VideoPredictor:
         """
         path = Path(path)
         contents, fill = session_file.read(path)
-        source = session_file.locate_video(contents, path) if video is None else video
-        origin = os.fspath(source) if isinstance(source, (str, os.PathLike)) else None
-        session = VideoSession(self.segmenter, open_video(source), contents.settings, origin)
+        source = open_video(session_file.locate_video(contents, path) if video is None else video)
+        session = VideoSession(self.segmenter, source, contents.settings, _origin(source))
         _check_video(session, contents, path)
         session.restore(contents, fill)
         if contents.model != self.segmenter.name:
@@ -85,6 +86,12 @@ class VideoPredictor:
                 stacklevel=2,
             )
         return session
+
+
+def _origin(source: VideoSource) -> str | None:
+    """The path or glob that a source reads, None for frames that are in memory or come from a camera."""
+    on_disk = os.path.exists(source.label) or (glob.has_magic(source.label) and bool(glob.glob(source.label)))
+    return source.label if on_disk else None
 
 
 def _check_video(session: VideoSession, contents: session_file.SessionContents, path: Path) -> None:

@@ -7,6 +7,7 @@ first.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import io
 import json
@@ -112,7 +113,7 @@ def locate_video(contents: SessionContents, path: Path) -> str:
     beside, before = contents.video.get("beside"), contents.video.get("path")
     places = ([str(path.parent / beside)] if beside else []) + ([before] if before else [])
     for place in places:
-        if os.path.exists(place) or "*" in place:
+        if os.path.exists(place) or glob.glob(place):
             return place
     where = f"{before} is not there any more" if before else "it was made with frames in memory"
     raise UserError(f"The video of {path} is missing ({where}); say where it is, with the same frames.")

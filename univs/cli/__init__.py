@@ -1,0 +1,60 @@
+"""The command ``univs``: one subcommand per file of this package.
+
+A user's mistake is one sentence on the error stream and exit code 2, never a stack trace.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+
+from univs import __version__
+from univs.cli import demo
+from univs.errors import UserError
+
+COMMANDS = {"demo": demo}
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="univs", description="Video segmentation from clicks, boxes, masks, scribbles, sentences and categories."
+    )
+    parser.add_argument("--version", action="version", version=f"univs {__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        command.add_arguments(
+            subparsers.add_parser(
+                name,
+                help=command.SUMMARY,
+                description=command.SUMMARY,
+                epilog=command.EXAMPLES,
+                formatter_class=argparse.RawDescriptionHelpFormatter,
+            )
+        )
+    arguments = parser.parse_args(argv)
+    return guarded(COMMANDS[arguments.command], arguments)
+
+
+def guarded(command: object, arguments: argparse.Namespace) -> int:
+    """Run a command; mistakes and warnings of the user's become one line each."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.showwarning = _show_warning
+        try:
+            return command.run(arguments)
+        except UserError as error:
+            print(f"univs: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            print("univs: interrupted.", file=sys.stderr)
+            return INTERRUPTED
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+    """Warnings for users (all that are UserWarnings) as one line; others are for developers and are left out."""
+    if issubclass(category, UserWarning):
+        print(f"univs: note: {message}", file=sys.stderr)
