@@ -206,5 +206,6 @@ def points_along(stroke: Sequence[tuple[float, float]], step: float) -> list[tup
     path = np.asarray(stroke, np.float64).reshape(-1, 2)
     lengths = np.hypot(*np.diff(path, axis=0).T) if len(path) > 1 else np.zeros(0)
     total = np.concatenate([[0.0], np.cumsum(lengths)])
-    places = np.linspace(0, total[-1], max(2, int(total[-1] / step) + 1)) if total[-1] > 0 else np.zeros(1)
+    count = max(2, int(total[-1] / step) + 1) if total[-1] > 0 else 1
+    places = np.linspace(0, total[-1], count)
     return [(float(np.interp(p, total, path[:, 0])), float(np.interp(p, total, path[:, 1]))) for p in places]

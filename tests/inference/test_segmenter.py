@@ -1,0 +1,148 @@
+"""The embedded model, with random weights, as the session sees it."""
+
+import numpy as np
+import pytest
+import torch
+
+from univs.config import get_config
+from univs.errors import UserError
+from univs.inference.dense_bank import BankSettings, DenseBank, cell_box
+from univs.inference.loading import build_model, load_segmenter
+from univs.inference.segmenter import SegmenterSettings, UniVSSegmenter, network_size, points_along, stability
+from univs.resources import config_file
+from univs.structures import BoxPrompt, MaskPrompt, PointPrompt, ScribblePrompt, TextPrompt
+
+SIZE = (90, 160)
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> UniVSSegmenter:
+    torch.manual_seed(0)
+    model = build_model(get_config(config_file("mini/univs_mini.yaml")))
+    return UniVSSegmenter(model, SegmenterSettings(area=96 * 160, bank=BankSettings(window=4)))
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    base = rng.integers(0, 255, (SIZE[0], SIZE[1] + 40, 3), np.uint8)
+    return [np.ascontiguousarray(base[:, 4 * i : 4 * i + SIZE[1]]) for i in range(5)]
+
+
+def _logits(top: int, left: int, grid=(24, 40)) -> torch.Tensor:
+    out = torch.full(grid, -4.0)
+    out[top : top + 8, left : left + 8] = 4.0
+    return out
+
+
+def _follow(segmenter, frames, objects: dict[int, torch.Tensor]) -> dict[int, list[torch.Tensor]]:
+    memory = segmenter.start()
+    out = {i: [] for i in objects}
+    for index, frame in enumerate(frames):
+        features = segmenter.encode(frame)
+        logits = objects
+        if index:
+            answers = segmenter.follow(memory, index, features, sorted(objects))
+            logits = {i: answer.mask_logits for i, answer in answers.items()}
+            for i, mask in logits.items():
+                out[i].append(mask)
+        segmenter.remember(memory, index, features, logits, permanent=index == 0)
+    return out
+
+
+def test_objects_are_independent_to_the_last_bit(segmenter, frames):
+    first, second, third = _logits(3, 4), _logits(10, 24), _logits(14, 6)
+    alone = _follow(segmenter, frames, {1: first})
+    together = _follow(segmenter, frames, {1: first, 2: second, 7: third})
+    for ours, theirs in zip(alone[1], together[1], strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_the_memory_is_bounded(segmenter, frames):
+    memory = segmenter.start()
+    sizes = []
+    for index in range(40):
+        features = segmenter.encode(frames[index % 5])
+        segmenter.remember(memory, index, features, {1: _logits(3, 4)}, permanent=index == 0)
+        sizes.append(segmenter.memory_report(memory)["bytes"])
+    assert max(sizes[20:]) == max(sizes[10:20])
+    # the first, two kept ones and the last, which may be one of them
+    assert 3 <= segmenter.memory_report(memory)["frames"] <= 4
+    segmenter.forget(memory, [1])
+    assert segmenter.memory_report(memory) == {"frames": 0, "objects": 0, "bytes": 0}
+
+
+def test_every_kind_of_prompt_is_answered(segmenter, frames):
+    features = segmenter.encode(frames[0])
+    mask = np.zeros(SIZE, bool)
+    mask[20:60, 30:90] = True
+    kinds = [
+        PointPrompt(((60.0, 40.0), (5.0, 5.0)), (1, 0)),
+        BoxPrompt((30.0, 20.0, 90.0, 60.0)),
+        ScribblePrompt((((35.0, 30.0), (80.0, 50.0)),), (1,)),
+        TextPrompt("the brown dog"),
+        MaskPrompt.from_array(mask),
+    ]
+    for prompt in kinds:
+        answers = segmenter.answer(features, SIZE, [prompt], None)
+        assert len(answers) == 1 and answers[0].mask_logits.shape == (24, 40)
+        assert 0 <= answers[0].score <= 1
+    everything = segmenter.answer(features, SIZE, kinds[:4], mask)
+    assert everything[0].mask_logits.isfinite().all()
+
+
+def test_an_ambiguous_click_has_alternatives(segmenter, frames):
+    features = segmenter.encode(frames[0])
+    click = PointPrompt(((60.0, 40.0),), (1,))
+    assert len(segmenter.answer(features, SIZE, [click], None, alternatives=True)) == 3
+    box = BoxPrompt((30.0, 20.0, 90.0, 60.0))
+    assert len(segmenter.answer(features, SIZE, [click, box], None, alternatives=True)) == 1
+
+
+def test_a_mask_is_taken_as_it_is(segmenter, frames):
+    mask = np.zeros(SIZE, bool)
+    mask[20:60, 30:90] = True
+    answer = segmenter.answer(segmenter.encode(frames[0]), SIZE, [MaskPrompt.from_array(mask)], None)[0]
+    values, top, left = segmenter.geometry(SIZE).enlarge(answer.mask_logits.numpy())
+    assert (top, left) == (0, 0)
+    difference = (values > 0) != mask
+    assert difference.sum() < 0.02 * mask.sum()
+
+
+def test_discovery_gives_named_instances(segmenter, frames):
+    found = segmenter.discover(segmenter.encode(frames[0]), SIZE, ["person", "dog"])
+    assert all(item.category in ("person", "dog") and item.mask_logits.shape == (24, 40) for item in found)
+
+
+def test_network_sizes():
+    assert network_size((480, 854), 352 * 640, 32) == (352, 640)
+    assert network_size((854, 480), 352 * 640, 32) == (640, 352)
+    assert network_size((10, 2000), 352 * 640, 32)[0] == 32
+
+
+def test_bank_keeps_what_is_confident_and_spaced():
+    bank = DenseBank(BankSettings(window=1, kept=2, interval=3, confidence=0.5))
+    keys, values = torch.randn(2, 4, 4), torch.randn(3, 4, 4)
+    bank.write(0, keys, 1, values, True, 1.0)
+    for frame in range(1, 12):
+        bank.write(frame, keys, 1, values, False, 0.1 if frame == 6 else 0.9)
+    assert [f for f, _ in bank.objects[1].frames] == [0, 7, 10, 11]
+    bank.forget([1], [10])
+    assert [f for f, _ in bank.objects[1].frames] == [0, 7, 11]
+    assert cell_box(torch.full((4, 4), -1.0), 1) is None
+
+
+def test_small_tools():
+    assert points_along([(0.0, 0.0), (10.0, 0.0)], step=2.5) == [(x, 0.0) for x in (0.0, 2.5, 5.0, 7.5, 10.0)]
+    assert points_along([(0.0, 0.0), (4.0, 0.0), (4.0, 4.0)], step=4.0) == [(0.0, 0.0), (4.0, 0.0), (4.0, 4.0)]
+    assert points_along([(3.0, 4.0)], step=1.0) == [(3.0, 4.0)]
+    assert stability(torch.tensor([[2.0, 0.0], [-2.0, 2.0]])) == pytest.approx(2 / 3)
+
+
+def test_loading_refuses_what_it_does_not_know(tmp_path):
+    with pytest.raises(UserError, match="shipped models: univs_mini"):
+        load_segmenter("nothing_like_it")
+    with pytest.raises(UserError, match="Quality 'best' is unknown"):
+        load_segmenter("univs_mini", quality="best")
+    with pytest.raises(UserError, match="needs weights"):
+        load_segmenter(config_file("mini/univs_mini.yaml"))
