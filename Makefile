@@ -48,6 +48,7 @@ bench: install
 	@$(RUN) benchmarks/video.py --model mini --task vos --objects 1 --frames 40 --size 480x854 --json
 
 train-mini: install
+	@$(RUN) -m pip install --quiet --no-deps --require-hashes -r requirements/lock-train.txt
 	@$(RUN) tools/train_mini.py
 
 # Needs uv on the PATH.

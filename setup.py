@@ -18,7 +18,7 @@ def read_requirements(name: str) -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
-EXTRAS = {name: read_requirements(name) for name in ("evaluation", "serve", "test")}
+EXTRAS = {name: read_requirements(name) for name in ("evaluation", "serve", "test", "train")}
 
 setup(
     name="univs",

