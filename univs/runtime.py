@@ -7,8 +7,10 @@ functions, so that ``--help`` answers at once.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import math
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 # CPU seconds of this group of processes that Linux allows per period, in microseconds: "QUOTA PERIOD" or "max PERIOD"
 _CPU_QUOTA_FILE = Path("/sys/fs/cgroup/cpu.max")
 _THREAD_VARIABLE = "OMP_NUM_THREADS"
+# options of glibc's mallopt, and their new value
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_KEPT_BYTES = 1 << 30
 
 
 def add_device_argument(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +45,23 @@ def prepare(device: str = "auto", threads: int | None = None) -> torch.device:
     """
     chosen = choose_device(device)
     set_threads(threads)
+    keep_freed_memory()
     return chosen
+
+
+def keep_freed_memory() -> bool:
+    """Let the C library keep freed blocks instead of giving them back; returns whether it could be told.
+
+    Networks free and take the same large blocks with every frame. To hand them back to Linux and have them zeroed again
+    costs about a tenth of the time of a frame. Elsewhere than on Linux with glibc nothing is done.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    return all(mallopt(option, _KEPT_BYTES) == 1 for option in (_MMAP_THRESHOLD, _TRIM_THRESHOLD))
 
 
 def choose_device(name: str = "auto") -> torch.device:

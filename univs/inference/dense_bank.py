@@ -19,12 +19,13 @@ from univs.layers.affinity import with_border
 class BankSettings:
     """Budget of the bank.
 
-    window: radius, in cells of stride 8, in which evictable frames are searched (permanent ones are searched whole);
-    kept: evictable frames kept besides the last one; interval: at least so many frames between two kept ones;
+    window: radius, in cells of stride 8, in which evictable frames are searched; wide_window: the same for permanent
+    frames, from which an object may have moved far; kept: evictable frames kept besides the last one; interval: at least so many frames between two kept ones;
     confidence: a frame is kept only when the object's score is at least this.
     """
 
     window: int = 8
+    wide_window: int = 16
     kept: int = 2
     interval: int = 5
     confidence: float = 0.6
@@ -32,17 +33,17 @@ class BankSettings:
 
 @dataclass
 class FrameKeys:
-    """Keys of one frame with a border of the window's radius, and their squared lengths."""
+    """Keys of one frame with a border of ``radius`` cells, and their squared lengths."""
 
     keys: Tensor
     norm: Tensor
     radius: int
 
-    @property
-    def whole(self) -> Tensor:
-        """Keys of all cells [cells, C] without the border."""
-        r = self.radius
-        return self.keys[:, r : self.keys.shape[1] - r, r : self.keys.shape[2] - r].flatten(1).t()
+    def bordered(self, radius: int) -> tuple[Tensor, Tensor]:
+        """Keys and lengths with a narrower border."""
+        cut = self.radius - radius
+        rows, columns = (slice(cut, side - cut) for side in self.norm.shape)
+        return self.keys[:, rows, columns], self.norm[rows, columns]
 
 
 @dataclass
@@ -73,7 +74,8 @@ class DenseBank:
     def write(self, frame: int, keys: Tensor, object_id: int, values: Tensor, permanent: bool, score: float) -> None:
         """Remember an object's values [C, h8, w8] of a frame with keys of that shape; drop what is over the budget."""
         if frame not in self.keys:
-            self.keys[frame] = FrameKeys(*with_border(keys, self.settings.window), self.settings.window)
+            radius = max(self.settings.window, self.settings.wide_window)
+            self.keys[frame] = FrameKeys(*with_border(keys, radius), radius)
         item = self.objects.setdefault(object_id, ObjectMemory())
         item.values[frame] = values.flatten(1).t().contiguous()
         if permanent:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from univs.inference.dense_bank import DenseBank, ObjectMemory
-from univs.layers.affinity import Affinity, keep_best, similarity, window_cells, window_similarity
+from univs.layers.affinity import Affinity, keep_best, window_cells, window_similarity
 from univs.modeling.dense_memory import DenseMaps, DenseMemory
 
 ABSENT = -10.0  # logit of a pixel outside an object's region
@@ -41,22 +41,17 @@ class TiledAffinity:
 
     def __init__(self, memory: DenseMemory, bank: DenseBank, keys: Tensor, frames: Frames) -> None:
         self.keys, self.scale, self.top_k = keys, memory.scale.exp(), memory.settings.top_k
-        self.radius = bank.settings.window
         self.height, self.width = keys.shape[-2:]
-        self.stored = [(bank.keys[frame], whole) for frame, whole in frames]
-        self.whole = {frame: bank.keys[frame].whole for frame, whole in frames if whole}
-        self.frames = frames
+        radii = [bank.settings.wide_window if permanent else bank.settings.window for _, permanent in frames]
+        self.stored = [(*bank.keys[frame].bordered(r), r) for (frame, _), r in zip(frames, radii, strict=True)]
         self.cells = torch.zeros(self.height, self.width, self.top_k, dtype=torch.long, device=keys.device)
         self.weights = keys.new_zeros(self.height, self.width, self.top_k)
         self.done: set[tuple[int, int]] = set()
-        area, columns, relative = self.height * self.width, [], []
-        for position, (_, whole) in enumerate(frames):
-            own = torch.arange(area) if whole else window_cells(self.radius, self.width)
-            columns.append(own + position * area)
-            relative.append(torch.full_like(own, int(not whole)))
+        self.last_cell = len(frames) * self.height * self.width - 1
         # a column of a window counts from the row's own cell
+        starts = range(0, self.last_cell + 1, self.height * self.width)
+        columns = [window_cells(r, self.width) + start for r, start in zip(radii, starts, strict=True)]
         self.columns = torch.cat(columns).to(keys.device)
-        self.relative = torch.cat(relative).to(keys.device)
 
     def rows(self, region: Box) -> Affinity:
         """The affinity of a region's cells, row by row."""
@@ -71,19 +66,12 @@ class TiledAffinity:
     def _compute(self, y: int, x: int) -> None:
         part = (slice(y, min(y + TILE[0], self.height)), slice(x, min(x + TILE[1], self.width)))
         query = self.keys[:, part[0], part[1]]
-        flat = query.flatten(1).t()
-        scores = [
-            similarity(flat, self.whole[frame], self.scale)
-            if whole
-            else window_similarity(query, stored.keys, stored.norm, self.scale, (y, x), self.radius)
-            for (frame, whole), (stored, _) in zip(self.frames, self.stored, strict=True)
-        ]
+        scores = [window_similarity(query, k, norm, self.scale, (y, x), radius) for k, norm, radius in self.stored]
         best = keep_best(torch.cat(scores, 1), self.top_k)
-        rows = torch.arange(part[0].start, part[0].stop, device=flat.device) * self.width
-        own = (rows[:, None] + torch.arange(part[1].start, part[1].stop, device=flat.device)).reshape(-1, 1)
-        cells = self.columns[best.cells] + self.relative[best.cells] * own
+        rows = torch.arange(part[0].start, part[0].stop, device=query.device) * self.width
+        own = (rows[:, None] + torch.arange(part[1].start, part[1].stop, device=query.device)).reshape(-1, 1)
         # a window with fewer cells than top_k also picks cells outside the frame; their weight is zero
-        cells.clamp_(0, len(self.frames) * self.height * self.width - 1)
+        cells = (self.columns[best.cells] + own).clamp_(0, self.last_cell)
         shape = (query.shape[1], query.shape[2], -1)
         self.cells[part], self.weights[part] = cells.reshape(shape), best.weights.reshape(shape)
         self.done.add((y, x))

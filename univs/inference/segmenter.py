@@ -64,7 +64,8 @@ class UniVSSegmenter:
     """Implements `univs.inference.protocol.Segmenter` over a `UniVS` model with a dense memory."""
 
     def __init__(self, model: torch.nn.Module, settings: SegmenterSettings | None = None, name: str = "univs") -> None:
-        self.model = model.eval()
+        # convolutions of few channels are about twice as fast with channels last
+        self.model = model.eval().to(memory_format=torch.channels_last)
         self.settings = settings or SegmenterSettings()
         self.name = name
 
@@ -86,7 +87,8 @@ class UniVSSegmenter:
         method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
         image = cv2.resize(np.ascontiguousarray(frame), (size[1], size[0]), interpolation=method)
         pixels = torch.from_numpy(image).to(self.device).permute(2, 0, 1)[None].float()
-        features = self.model.encode(self.model.normalised_frames([{"image": pixels}]))
+        inputs = self.model.normalised_frames([{"image": pixels}])
+        features = self.model.encode(inputs.contiguous(memory_format=torch.channels_last))
         return EncodedFrame(**vars(features), dense=self.model.dense_memory.maps(features.backbone))
 
     @torch.inference_mode()
