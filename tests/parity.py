@@ -241,3 +241,9 @@ def sign_bits(case: Case, skip: int = 0) -> Iterator[SignBits]:
     original = module.attention_mask_from_logits
     with mock.patch(SignBits.TARGET, lambda logits, *args, **kwargs: original(bits.set_signs(logits), *args, **kwargs)):
         yield bits
+
+
+def published_shapes(name: str) -> dict[str, tuple[int, ...]]:
+    """Shapes by key of a published state: "univs_r50", "mask2former_swinb_initial", "clip_text_encoder" and so on."""
+    stored = json.loads((_unpacked(GOLDENS / "schema.tar.xz") / f"{name}_keys.json").read_text())
+    return {key: tuple(shape) for key, shape in stored.items()}

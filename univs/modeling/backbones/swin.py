@@ -213,7 +213,7 @@ class SwinTransformer(Backbone):
         super().__init__()
         self.settings = settings
         self.patch_embed = PatchEmbed(settings.embed_dim)
-        rates = torch.linspace(0, settings.drop_path_rate, sum(settings.depths)).split(settings.depths)
+        rates = torch.linspace(0, settings.drop_path_rate, sum(settings.depths), device="cpu").split(settings.depths)
         self.layers = nn.ModuleList(SwinStage(n, settings, rate.tolist()) for n, rate in enumerate(rates))
         # stages count from 0, their maps from res2
         self._stages = {int(name.removeprefix("res")) - 2: name for name in settings.out_features}
