@@ -8,7 +8,7 @@ import torch
 from tests import parity, rule
 from tests.modeling.training_cases import CLASS_RANGES, CONFIGS, case_samples
 from univs.config import get_config
-from univs.modeling.build import target_settings
+from univs.modeling.settings import target_settings
 from univs.modeling.targets import TargetBuilder
 
 # stored name -> ours
@@ -44,7 +44,8 @@ def test_parity_targets(case):
     settings = target_settings(get_config(CONFIGS / "_base" / "model.yaml", options))
     step = config["size_divisibility"]
     size = tuple(-(-config[name] // step) * step for name in ("H", "W"))
-    targets = TargetBuilder(settings, parity.RuleDraws(case))(case_samples(case), size)
+    counts = {name: len(rows) for name, rows in CLASS_RANGES.items()}
+    targets = TargetBuilder(settings, parity.RuleDraws(case), counts)(case_samples(case), size)
     compared = set()
     for video, target in enumerate(targets):
         prefix = f"video{video}_"

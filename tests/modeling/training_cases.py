@@ -10,7 +10,7 @@ from detectron2.structures import BitMasks, Boxes, Instances
 
 from tests import rule
 from univs.config import get_config
-from univs.modeling.build import class_ranges
+from univs.modeling.settings import class_ranges
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 CLASS_RANGES = class_ranges(get_config(CONFIGS / "_base" / "model.yaml"))

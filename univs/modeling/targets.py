@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,13 +24,11 @@ EncodeExpressions = Callable[[Sequence[str]], tuple[Tensor, Tensor]]
 class TargetSettings:
     """How many objects are kept, and how detection data are prompted.
 
-    max_objects: objects kept per video. class_ranges: rows of the class table by data set; a data set without has no
-    classes. visual_prompt_share: share of detection batches with visual prompts, the rest has class names.
-    visual_prompt_datasets: always visual. crowded_datasets: thinned out to twice ``max_objects`` first.
+    max_objects: objects kept per video. visual_prompt_share: share of detection batches with visual prompts, the rest
+    has class names. visual_prompt_datasets: always visual. crowded_datasets: thinned out to twice ``max_objects`` first.
     """
 
     max_objects: int = 30
-    class_ranges: Mapping[str, range] = field(default_factory=dict)
     visual_prompt_share: float = 0.3085
     visual_prompt_datasets: frozenset[str] = frozenset()
     crowded_datasets: frozenset[str] = frozenset()
@@ -46,10 +44,17 @@ class TargetBuilder:
     several times.
     """
 
-    def __init__(self, settings: TargetSettings, draws: Draws, encode: EncodeExpressions | None = None) -> None:
-        """``encode`` makes text features of expressions; needed for grounding only."""
+    def __init__(
+        self,
+        settings: TargetSettings,
+        draws: Draws,
+        num_classes: Mapping[str, int],
+        encode: EncodeExpressions | None = None,
+    ) -> None:
+        """``num_classes``: by data set, one without has no classes; ``encode``: text features of expressions."""
         self.settings = settings
         self.draws = draws
+        self.num_classes = num_classes
         self.encode = encode
 
     def __call__(self, samples: Sequence[Sample], padded_size: tuple[int, int]) -> list[Targets]:
@@ -81,11 +86,7 @@ class TargetBuilder:
         if task == "grounding":
             return "text"
         # without class names there is nothing else to prompt with
-        if (
-            task == "sot"
-            or dataset in self.settings.visual_prompt_datasets
-            or dataset not in self.settings.class_ranges
-        ):
+        if task == "sot" or dataset in self.settings.visual_prompt_datasets or dataset not in self.num_classes:
             return "visual"
         threshold = 1 - self.settings.visual_prompt_share
         return "visual" if self.draws.number("detection_prompt_kind") > threshold else "text"
@@ -95,7 +96,7 @@ class TargetBuilder:
         frames, dataset = sample["instances"], sample["dataset_name"]
         masks = torch.stack([_mask_tensor(frame) for frame in frames], 1)
         labels = _first_known(torch.stack([frame.gt_classes for frame in frames], 1))
-        _check_labels(labels, dataset, self.settings.class_ranges.get(dataset))
+        _check_labels(labels, dataset, self.num_classes.get(dataset))
         visible = masks.flatten(2).any(2)
         rows = self._thinned(visible.any(1).nonzero()[:, 0], labels, dataset)
         ids = torch.where(visible, torch.stack([frame.gt_ids for frame in frames], 1), -1)[rows]
@@ -134,7 +135,7 @@ class TargetBuilder:
     def _add_class_prompts(self, target: Targets) -> None:
         """Prompts for the classes that are present, filled up with random absent ones."""
         present = _present_classes(target)
-        everything = torch.arange(1, len(self.settings.class_ranges[target.dataset_name]) + 1)
+        everything = torch.arange(1, self.num_classes[target.dataset_name] + 1)
         absent = everything[~torch.isin(everything, present)]
         absent = absent[self.draws.permutation("absent_classes", len(absent))]
         entries = target.num_max_instances
@@ -177,13 +178,11 @@ def _first_known(classes: Tensor) -> Tensor:
     return classes.gather(1, first)[:, 0]
 
 
-def _check_labels(labels: Tensor, dataset: str, classes: range | None) -> None:
-    wrong = labels[(labels == 0) | (labels > len(classes))] if classes is not None else labels[labels == 0]
+def _check_labels(labels: Tensor, dataset: str, num_classes: int | None) -> None:
+    wrong = labels[labels == 0] if num_classes is None else labels[(labels == 0) | (labels > num_classes)]
     if len(wrong):
-        top = "" if classes is None else f" to {len(classes)}"
-        raise UserError(
-            f"A sample of '{dataset}' has the class {int(wrong[0])}; classes count from 1{top}, -1 is unknown."
-        )
+        limits = "from 1" if num_classes is None else f"from 1 to {num_classes}"
+        raise UserError(f"A sample of '{dataset}' has the class {int(wrong[0])}; classes run {limits}, -1 is unknown.")
 
 
 def _present_classes(target: Targets) -> Tensor:

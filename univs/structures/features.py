@@ -28,6 +28,16 @@ class FrameFeatures:
     padded_size: tuple[int, int]
     backbone: dict[str, Tensor] = field(default_factory=dict)
 
+    def frames(self, pick: slice) -> FrameFeatures:
+        """The maps of some of the frames."""
+        return FrameFeatures(
+            [level[pick] for level in self.levels],
+            self.mask_features[pick],
+            self.image_size,
+            self.padded_size,
+            {name: maps[pick] for name, maps in self.backbone.items()},
+        )
+
 
 @dataclass
 class PromptTokens:

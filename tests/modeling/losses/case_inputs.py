@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tests import rule
 from univs.config import get_config
-from univs.modeling.build import class_ranges
+from univs.modeling.settings import class_ranges
 from univs.structures import ClipPrediction, Targets
 
 CONFIGS = Path(__file__).parents[3] / "configs"

@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from tests import parity, rule
 from tests.modeling.losses.case_inputs import CLASS_RANGES, CONFIGS, case_prediction, case_targets
 from univs.config import get_config
-from univs.modeling.build import loss_weights
 from univs.modeling.losses.criterion import Criterion, CriterionSettings
 from univs.modeling.losses.identity import Embeddings, InterClipIdentityLoss
 from univs.modeling.losses.mask import PointSettings
 from univs.modeling.losses.matcher import HungarianMatcher, MatcherSettings
 from univs.modeling.losses.weights import term_of
+from univs.modeling.settings import loss_weights
 
 
 @pytest.mark.parametrize("case", parity.cases("matcher_"))
@@ -41,9 +41,10 @@ def test_parity_criterion(case):
     settings = CriterionSettings(
         matcher=MatcherSettings(num_points=config["points"]),
         points=PointSettings(config["points"], config["oversample"], config["importance"]),
-        class_ranges=CLASS_RANGES,
     )
-    losses, _ = Criterion(settings, parity.RuleDraws(case))(case_prediction(case), case_targets(case))
+    targets = case_targets(case)
+    classes = [None if target.task == "grounding" else CLASS_RANGES.get(target.dataset_name) for target in targets]
+    losses, _ = Criterion(settings, parity.RuleDraws(case))(case_prediction(case), targets, classes)
     case.check_losses(losses)
 
 

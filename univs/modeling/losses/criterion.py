@@ -21,11 +21,10 @@ Losses = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class CriterionSettings:
-    """Settings of matcher and losses, and the columns of the class logits that belong to each data set's classes."""
+    """Settings of matcher and losses; ``deep_supervision``: the same losses after every decoder layer."""
 
-    matcher: MatcherSettings
-    points: PointSettings
-    class_ranges: dict[str, range]
+    matcher: MatcherSettings = MatcherSettings()
+    points: PointSettings = PointSettings()
     deep_supervision: bool = True
 
 
@@ -43,27 +42,36 @@ class Criterion:
         self.mask_loss = MaskLoss(settings.points, draws)
         self.identity_loss = IdentityLoss(draws)
 
-    def __call__(self, prediction: ClipPrediction, targets: list[Targets]) -> tuple[Losses, list[Embeddings]]:
+    def __call__(
+        self, prediction: ClipPrediction, targets: list[Targets], classes: list[range | None]
+    ) -> tuple[Losses, list[Embeddings]]:
         """Unweighted losses, and what the losses between clips need.
 
         The last layer's terms have no suffix; layer i of ``prediction.auxiliary`` adds the suffix ``_i``.
 
+        Args:
+            prediction: of B videos.
+            targets: of the B videos, the prompts among them.
+            classes: per video, the columns of the class logits that are its classes 1, 2, ...; None where classes do
+                not count.
+
         Returns:
-            The losses, and per layer (auxiliary layers first) the embeddings with identities of the matched learnable
-            queries and, unless they are class prompts, of the prompt queries.
+            The losses, and per layer (auxiliary layers first) the embeddings with identities of the prompt queries,
+            unless they are class prompts, and of the matched learnable queries.
         """
         layers = prediction.auxiliary if self.settings.deep_supervision else []
         losses: Losses = {}
         embeddings = []
         for number, layer in enumerate(layers):
-            terms, kept = self._layer(layer, targets)
+            terms, kept = self._layer(layer, targets, classes)
             losses |= {f"{name}_{number}": value for name, value in terms.items()}
             embeddings.append(kept)
-        terms, kept = self._layer(prediction, targets)
+        terms, kept = self._layer(prediction, targets, classes)
         return terms | losses, [*embeddings, kept]
 
-    def _layer(self, prediction: ClipPrediction, targets: list[Targets]) -> tuple[Losses, Embeddings]:
-        classes = [self._classes(target) for target in targets]
+    def _layer(
+        self, prediction: ClipPrediction, targets: list[Targets], classes: list[range | None]
+    ) -> tuple[Losses, Embeddings]:
         learnable = self._match(prediction, targets, classes)
         prompts = prompt_group(prediction, targets, classes)
         frames = prediction.mask_logits.shape[2]
@@ -86,11 +94,6 @@ class Criterion:
         logits = class_columns(prediction, rows, classes)
         matches = self.matcher(logits, prediction.mask_logits[:, rows], targets)
         return learnable_group(prediction, matches, targets, classes)
-
-    def _classes(self, target: Targets) -> range | None:
-        if target.task == "grounding":
-            return None
-        return self.settings.class_ranges.get(target.dataset_name)
 
     def _class_term(self, group: QueryGroup) -> Losses:
         pairs = [
@@ -122,7 +125,7 @@ class Criterion:
         """Terms of learnable against prompt queries, and the embeddings that are kept for other clips."""
         if not targets[0].has_class_prompts:
             columns = prompts.matched_embeddings([target.ids for target in targets])
-            return self._identity_terms("loss_reid_l2p", rows, columns), Embeddings.join([rows, columns])
+            return self._identity_terms("loss_reid_l2p", rows, columns), Embeddings.join([columns, rows])
         frames = prompts.mask_logits.shape[2]
         own = learnable.matched_embeddings(
             [torch.where(target.ids >= 0, target.labels[:, None], -1) for target in targets]

@@ -81,9 +81,11 @@ def class_cost(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def cross_entropy_cost(logits: Tensor, wanted: Tensor) -> Tensor:
-    """Mean binary cross-entropy over points between ``logits`` [Q, P] and ``wanted`` [n, P] in 0..1: [Q, n]."""
-    total = F.softplus(-logits) @ wanted.t() + F.softplus(logits) @ (1 - wanted).t()
-    return total / logits.shape[1]
+    """Mean binary cross-entropy over points between ``logits`` x [Q, P] and ``wanted`` y [n, P] in 0..1: [Q, n].
+
+    The cross-entropy of a point is softplus(x) - x y.
+    """
+    return (F.softplus(logits).sum(1, keepdim=True) - logits @ wanted.t()) / logits.shape[1]
 
 
 def dice_cost(logits: Tensor, wanted: Tensor) -> Tensor:

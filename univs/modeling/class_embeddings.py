@@ -1,0 +1,73 @@
+"""Text embeddings of the classes of each data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from univs.errors import UserError
+from univs.modeling.text.registry import FrozenTextEncoder
+from univs.modeling.text.vocabulary import class_table, read_class_table
+
+
+class ClassEmbeddings:
+    """Embeddings by short name of the data set, from a table on disk or made of names; never trained.
+
+    ranges: rows of the table by data set; the table is read when first needed. encoder: makes embeddings of names.
+    """
+
+    def __init__(
+        self, ranges: Mapping[str, range], path: str | Path, dim: int, encoder: FrozenTextEncoder | None = None
+    ) -> None:
+        self.num_classes = {name: len(rows) for name, rows in ranges.items()}
+        self._ranges = ranges
+        self._path = path
+        self._dim = dim
+        self._encoder = encoder
+        self._table: Tensor | None = None
+        self._embeddings: dict[str, Tensor] = {}
+
+    def __call__(self, dataset: str, device: torch.device | str = "cpu") -> Tensor | None:
+        """Embeddings [V, D] of the classes 1, 2, ... of a data set; None if it has no classes.
+
+        Raises:
+            UserError: the data set has classes, but neither a table nor their names were given.
+        """
+        if dataset not in self.num_classes:
+            return None
+        if dataset not in self._embeddings:
+            rows = self._ranges[dataset]
+            self._embeddings[dataset] = self._whole_table(dataset)[rows.start : rows.stop]
+        if self._embeddings[dataset].device != torch.device(device):
+            self._embeddings[dataset] = self._embeddings[dataset].to(device)
+        return self._embeddings[dataset]
+
+    def set_names(self, dataset: str, names: Sequence[str]) -> None:
+        """Use embeddings of these names, class 1 first, made by the text encoder or read from its cache on disk."""
+        if self._encoder is None:
+            raise UserError(f"The class names of '{dataset}' need a text encoder; set MODEL.UNIVS.TEXT.ENCODER.")
+        self.set_embeddings(dataset, class_table(self._encoder, names))
+
+    def set_embeddings(self, dataset: str, embeddings: Tensor) -> None:
+        """Use these embeddings [V, D], class 1 first."""
+        self._embeddings[dataset] = embeddings
+        self.num_classes[dataset] = len(embeddings)
+
+    def _whole_table(self, dataset: str) -> Tensor:
+        if not self._path:
+            raise UserError(
+                f"There are no embeddings for the classes of '{dataset}'; name a table in "
+                "MODEL.UNIVS.TEXT.CLASS_EMBEDDINGS or give the names of the classes."
+            )
+        if self._table is None:
+            self._table = read_class_table(self._path, self._dim)
+            last = max(rows.stop for rows in self._ranges.values())
+            if len(self._table) < last:
+                raise UserError(
+                    f"The class embeddings '{self._path}' have {len(self._table)} rows, MODEL.UNIVS.TEXT.CLASS_RANGES "
+                    f"names rows up to {last}."
+                )
+        return self._table
