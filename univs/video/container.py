@@ -229,18 +229,25 @@ class ContainerReader(FrameReader):
         if key == 0:
             self._reopen()
             return 0
-        target = int(self._index.key_positions[key])
-        try:
-            self._container.seek(target, stream=self._stream)
-            landed = next(packets(self._container, self._stream), None)
-        except av.error.FFmpegError:
-            landed = None
-        if landed is None or (landed.pts if landed.dts is None else landed.dts) > target:
-            self._reopen()
-            return 0
-        self._frames = self._numbered([landed])
-        self._next = self._index.key_frame(key)
-        return self._next
+        for packet in self._landings(key):
+            if (packet.pts if packet.dts is None else packet.dts) <= self._index.key_decoded[key]:
+                self._frames = self._numbered([packet])
+                self._next = self._index.key_frame(key)
+                return self._next
+        self._reopen()
+        return 0
+
+    def _landings(self, key: int) -> Iterator[av.Packet]:
+        """Seek to a key frame and give the packet found there: by the time it is shown, then by that it is decoded.
+
+        Containers differ in what they seek by; some land behind the key frame then.
+        """
+        for target in (self._index.pts[self._index.key_frame(key)], self._index.key_decoded[key]):
+            try:
+                self._container.seek(int(target), stream=self._stream)
+            except av.error.FFmpegError:
+                continue
+            yield from islice(packets(self._container, self._stream), 1)
 
     def _reopen(self) -> None:
         if hasattr(self, "_container"):

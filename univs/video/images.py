@@ -19,14 +19,14 @@ SUFFIXES = frozenset(
 )
 """File names that count as pictures in a folder."""
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF", "MPO")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
 """What Pillow may open; the others (PostScript) start programs."""
 
 DEFAULT_RATE = 24.0
 """Frames per second of pictures, which carry no times."""
 
-DAMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-"""What Pillow raises on files that are no pictures, cut off, damaged or absurdly large."""
+DAMAGE = (OSError, SyntaxError, ValueError)
+"""What Pillow raises on files that are no pictures, cut off or damaged."""
 
 TURNED_ORIENTATIONS = (5, 6, 7, 8)
 """EXIF orientations that swap height and width."""
@@ -35,7 +35,7 @@ TURNED_ORIENTATIONS = (5, 6, 7, 8)
 def natural_key(name: str) -> list[tuple[int, int | str]]:
     """Sort key by which ``frame2`` comes before ``frame10``."""
     parts = re.split(r"(\d+)", name)
-    return [(0, int(part)) if part.isdecimal() else (1, part.casefold()) for part in parts if part] + [(2, name)]
+    return [(0, int(part)) if part.isdecimal() else (1, part.casefold()) for part in parts if part] + [(-1, name)]
 
 
 def is_picture(path: Path) -> bool:
@@ -57,6 +57,24 @@ def pictures_in(folder: Path) -> list[Path]:
     return sorted(paths, key=lambda path: natural_key(path.name))
 
 
+def open_picture(path: Path, formats: Sequence[str] = FORMATS) -> Image.Image:
+    """Open a picture file and read its header only.
+
+    Raises:
+        UserError: an absurd size. Pillow's own errors, DAMAGE, where it is no sound picture.
+    """
+    try:
+        image = Image.open(path, formats=formats)
+    except Image.DecompressionBombError as error:
+        raise UserError(f"{path} has more pixels than can be read ({error}); scale it down first.") from error
+    try:
+        check_size(image.height, image.width, str(path))
+    except UserError:
+        image.close()
+        raise
+    return image
+
+
 def read_picture(path: Path) -> np.ndarray:
     """A picture as RGB uint8 [H, W, 3]: turned as its EXIF data ask, transparency over black, 16 bits by upper byte.
 
@@ -64,8 +82,7 @@ def read_picture(path: Path) -> np.ndarray:
         UserError: damaged, not a picture, or absurdly large.
     """
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            check_size(image.height, image.width, str(path))
+        with open_picture(path) as image:
             return to_rgb(_pixels(ImageOps.exif_transpose(image)), str(path))
     except UserError:
         raise
@@ -80,12 +97,13 @@ def picture_size(path: Path) -> tuple[int, int] | None:
         UserError: an absurd size.
     """
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with open_picture(path) as image:
             width, height = image.size
             turned = image.getexif().get(ExifTags.Base.Orientation) in TURNED_ORIENTATIONS
+    except UserError:
+        raise
     except DAMAGE:
         return None
-    check_size(height, width, str(path))
     return (width, height) if turned else (height, width)
 
 

@@ -14,6 +14,9 @@ from univs.video.labels import LabelLayout
 from univs.video.palette import object_colour
 from univs.video.prompt_marks import draw_prompt
 
+LONGEST_NAME, SHORT_NAME = 60, 24
+"""Letters of a name on its plate, and where there is less room."""
+
 REFERENCE_AREA = 480 * 854
 """Pixels of the picture for which line widths and letters are stated; they grow with its side."""
 
@@ -64,10 +67,15 @@ def draw(
 
 def label_texts(item: ObjectResult, scores: bool = True) -> list[str]:
     """What a plate may say, from the longest to the shortest: id, name or category, score in percent."""
-    name = item.name or item.category
-    short = f"{item.object_id} {name}" if name else str(item.object_id)
-    full = [f"{short} {item.score:.0%}"] if scores else []
-    return list(dict.fromkeys([*full, short, str(item.object_id)]))
+    name = item.name or item.category or ""
+    parts = (_shortened(name, LONGEST_NAME), _shortened(name, SHORT_NAME), "")
+    named = list(dict.fromkeys(f"{item.object_id} {part}".strip() for part in parts))
+    return [*([f"{named[0]} {item.score:.0%}"] if scores else []), *named]
+
+
+def _shortened(name: str, letters: int) -> str:
+    words = " ".join(name.split())
+    return words if len(words) <= letters else words[: letters - 1].rstrip() + "…"
 
 
 def _draw_mask(picture: np.ndarray, item: ObjectResult, opacity: float, scale: float) -> tuple[int, int, int, int]:

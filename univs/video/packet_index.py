@@ -26,12 +26,12 @@ class PacketIndex:
     pts: [T] int64 presentation time of each frame in units of ``time_base`` seconds, strictly increasing; None when the
         file has no trustworthy times, then frames are numbered by decoding from the start.
     key_frames: [K] int64 numbers of the frames at which decoding can begin.
-    key_positions: [K] int64 decoding times to seek to for each of them.
+    key_decoded: [K] int64 the times at which they are decoded; seeking must not land behind them.
     """
 
     pts: np.ndarray | None
     key_frames: np.ndarray
-    key_positions: np.ndarray
+    key_decoded: np.ndarray
     time_base: Fraction
 
     def number(self, pts: int | None) -> int | None:

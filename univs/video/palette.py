@@ -10,8 +10,7 @@ from PIL import Image
 
 from univs.errors import UserError
 from univs.video.files import written_whole
-from univs.video.images import DAMAGE
-from univs.video.pixels import check_size
+from univs.video.images import DAMAGE, open_picture
 
 MAX_PALETTE_ID = 255
 MAX_MASK_OBJECTS = 128
@@ -83,11 +82,12 @@ def read_palette_mask(path: str | Path) -> np.ndarray:
         UserError: no such file, not a PNG, a photo, a colour picture without palette, or no object in it.
     """
     try:
-        with Image.open(path, formats=("PNG",)) as image:
-            check_size(image.height, image.width, str(path))
+        with open_picture(Path(path), ("PNG",)) as image:
             mode, ids = image.mode, np.asarray(image)
     except FileNotFoundError as error:
         raise UserError(f"There is no mask {path}; check the path.") from error
+    except UserError:
+        raise
     except DAMAGE as error:
         raise UserError(f"{path} cannot be read as a mask: give a PNG, best with a palette.") from error
     return _checked_ids(ids, mode, path)

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from univs.errors import UserError
 from univs.video.arrays import ArraySource, StreamSource
-from univs.video.images import DAMAGE, FORMATS, PictureSource, is_picture, natural_key, pictures_in
+from univs.video.images import DAMAGE, PictureSource, is_picture, natural_key, open_picture, pictures_in
 from univs.video.opencv import CameraSource, OpenCVSource
 from univs.video.source import VideoSource
 
@@ -116,9 +115,11 @@ def open_video_file(path: Path) -> VideoSource:
 def _moves(path: Path) -> bool:
     """Whether a picture file is an animation (GIF, animated PNG), which is read as a video."""
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with open_picture(path) as image:
             moves = getattr(image, "is_animated", False) and image.format in ("GIF", "PNG", "WEBP")
             kind = image.format
+    except UserError:
+        raise
     except DAMAGE:
         return False
     if moves and kind == "WEBP":

@@ -53,6 +53,9 @@ class FrameCache:
             self._frames.move_to_end(index)
         return self._frames.get(index)
 
+    def __len__(self) -> int:
+        return len(self._frames)
+
     def put(self, index: int, frame: np.ndarray) -> None:
         """Hold a frame [H, W, 3] and let go of the oldest ones above the capacity."""
         self._frames[index] = frame
