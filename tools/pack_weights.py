@@ -2,8 +2,9 @@
 """Put trained parts together into one weights file in half precision.
 
 Example (the last step of ``make train-mini``):
-  python tools/pack_weights.py --part backbone,dense_memory=output/univs_mini/follow/model_final.safetensors \\
-    --part prompt_answer=output/univs_mini/answer/model_final.safetensors --output univs/weights/univs_mini.safetensors
+  python tools/pack_weights.py --part dense_memory=output/univs_mini/follow/model_final.safetensors \\
+    --part backbone,prompt_answer=output/univs_mini/answer/model_final.safetensors \\
+    --output univs/weights/univs_mini.safetensors
 """
 
 from __future__ import annotations
