@@ -147,3 +147,22 @@ def test_encoders_are_built_by_name():
     assert isinstance(build_text_encoder(get_config()), ClipTextEncoder)
     with pytest.raises(UserError, match="ClipTextEncoder, StaticTextEncoder and NONE"):
         build_text_encoder(get_config(None, ["MODEL.UNIVS.TEXT.ENCODER", "other"]))
+
+
+def test_weights_that_cannot_be_fetched_ask_for_a_file(monkeypatch):
+    import open_clip
+
+    def offline(*args, **kwargs):
+        raise OSError("no network")
+
+    monkeypatch.setattr(open_clip, "create_model", offline)
+    with pytest.raises(UserError, match="no network.*MODEL.UNIVS.TEXT.WEIGHTS"):
+        ClipTextEncoder().tower  # noqa: B018
+
+
+def test_fingerprint_follows_the_weights():
+    tower = _Tower()
+    before = ClipTextEncoder(tower=tower).fingerprint()
+    assert ClipTextEncoder(tower=tower).fingerprint() == before
+    tower.text_projection.data[0, 0] += 1
+    assert ClipTextEncoder(tower=tower).fingerprint() != before
