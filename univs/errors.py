@@ -6,3 +6,7 @@ class UserError(ValueError):
 
     Command-line programs print it without a stack trace and exit with code 2.
     """
+
+
+class SessionWarning(UserWarning):
+    """Something the user should know that is no mistake: nothing was found, results are out of date."""

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from univs.inference.session import SessionWarning, VideoSession
+from univs.errors import SessionWarning
+from univs.inference.session import VideoSession
 from univs.structures import FrameResult, TextPrompt
 
 from .fake import ColourSegmenter, centre, masks_of, open_session, squares

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from univs.errors import UserError
+from univs.errors import SessionWarning, UserError
 from univs.inference.predictor import VideoPredictor
-from univs.inference.session import SessionWarning, VideoSession
+from univs.inference.session import VideoSession
 from univs.video.palette import write_palette_mask
 from univs.video.results import ResultOptions
 

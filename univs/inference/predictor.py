@@ -8,10 +8,10 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from univs.errors import UserError
+from univs.errors import SessionWarning, UserError
 from univs.inference import session_file
 from univs.inference.protocol import Segmenter
-from univs.inference.session import SessionWarning, VideoSession
+from univs.inference.session import VideoSession
 from univs.inference.settings import SessionSettings
 from univs.inference.stream import PushedFrames
 from univs.video.arrays import DEFAULT_RATE

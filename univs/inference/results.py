@@ -7,6 +7,7 @@ probabilities are then mixed linearly in time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -54,7 +55,9 @@ class ResultBook:
         return decode(self.store.read(entry) if entry.length else b"", self.grid)
 
     def write(self, logits: np.ndarray, score: float) -> Entry:
-        """Store mask logits [h4, w4] with their score."""
+        """Store mask logits [h4, w4] with their score; FloatingPointError when one is not finite."""
+        if not math.isfinite(score):
+            raise FloatingPointError("the model gave a score that is not finite")
         return self.store.write(encode(logits), score)
 
     def put(self, gap: Gap, direction: int, frame: int, entry: Entry) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from univs.errors import UserError
+from univs.errors import SessionWarning, UserError
 from univs.inference import checks, editing, session_file
 from univs.inference.answering import AnswerDesk
 from univs.inference.canonical import KINDS
@@ -35,10 +35,6 @@ from univs.video.source import VideoSource
 
 if TYPE_CHECKING:
     from univs.inference.predictor import VideoPredictor
-
-
-class SessionWarning(UserWarning):
-    """Something the user should know that is no mistake: nothing was found, results are out of date."""
 
 
 class VideoSession:
@@ -136,24 +132,25 @@ class VideoSession:
         if frame is not None:
             self._add(object_id, frame, sentence)
             return
-        with self._lock:
-            searched = 0 if self.length is not None else self._position
-            self._commit(editing.add_sentence(self.timeline, checks.object_id(object_id), sentence, searched))
+        object_id = checks.object_id(object_id)
+        searched = 0 if self.length is not None else self._position
+        self._edit(lambda timeline: editing.add_sentence(timeline, object_id, sentence, searched))
 
     def discover(self, names: Iterable[str], every: int | None = None) -> None:
         """Look for all objects of some categories in every ``every``-th frame; they take the next free ids."""
         interval = self.settings.discovery_interval if every is None else int(every)
         if interval < 1:
             raise UserError(f"Categories cannot be searched every {every} frames; give 1 or more.")
-        self._commit(editing.discover(self.timeline, checks.categories(names), interval))
+        wanted = checks.categories(names)
+        self._edit(lambda timeline: editing.discover(timeline, wanted, interval))
 
     def rename(self, object_id: int, name: str | None) -> None:
         """Give an object a name (None: none); its id stays."""
-        self._commit(editing.rename(self.timeline, object_id, name))
+        self._edit(lambda timeline: editing.rename(timeline, object_id, name))
 
     def remove(self, object_id: int) -> None:
         """Remove an object; its id is not given to another one."""
-        self._commit(editing.remove(self.timeline, object_id))
+        self._edit(lambda timeline: editing.remove(timeline, object_id))
 
     def merge(self, keep: int, other: int) -> None:
         """Make one object of two that are one: ``keep`` takes the union of their masks on every prompted frame."""
@@ -163,20 +160,22 @@ class VideoSession:
             pair = [editing.find(self.timeline, object_id) for object_id in (keep, other)]
             frames = sorted({frame for item in pair for frame in item.user_frames})
             masks = {frame: MaskPrompt.from_array(self._union(pair, frame)) for frame in frames}
-            self._commit(editing.merge(self.timeline, keep, other, masks))
+            self._edit(lambda timeline: editing.merge(timeline, keep, other, masks))
 
     def clear_prompts(self, object_id: int, frame: int | None = None, kind: str | None = None) -> None:
         """Take back an object's prompts, on one frame or all, of one kind or all; the object keeps its id and name."""
         if kind is not None and kind not in KINDS:
             raise UserError(f"There is no kind of prompt {kind!r}; the kinds are {', '.join(KINDS)}.")
-        self._commit(editing.clear(self.timeline, object_id, frame, kind))
+        self._edit(lambda timeline: editing.clear(timeline, object_id, frame, kind))
 
     def choose(self, object_id: int, frame: int, mask: np.ndarray) -> None:
         """Take one of ``preview``'s masks as it is: it takes the place of the object's prompts on this frame."""
-        prompt = checks.mask(mask, self.size)
-        with self._lock:
-            cleared = editing.clear(self.timeline, checks.object_id(object_id), self._check_frame(frame), None)
-            self._commit(editing.add_prompt(cleared, object_id, frame, prompt, None))
+        prompt, frame = checks.mask(mask, self.size), self._check_frame(frame)
+        self._edit(
+            lambda timeline: editing.add_prompt(
+                editing.clear(timeline, object_id, frame, None), object_id, frame, prompt, None
+            )
+        )
 
     def undo(self) -> bool:
         """Take back the last edit; False when there is none. Masks that were computed before are there again."""
@@ -335,7 +334,7 @@ class VideoSession:
         for index in self._propagation.run(first, last, direction, cancel, on_step):
             with self._lock:
                 self.finished.add(index)
-                self._position = index + 1
+                self._position = index + 1 if direction == "forward" else self._position
                 result = self._viewer.frame(self.timeline, index)
             yield result
         for message in not_found(self.timeline, first, last):
@@ -354,11 +353,12 @@ class VideoSession:
             item = self.timeline.objects.get(object_id)
             base = None if item is None or frame in item.user_frames else self._viewer.own_mask(item, frame)
             mask = None if base is None or not base.mask.any() else MaskPrompt.from_array(base.mask)
-            self._commit(editing.add_prompt(self.timeline, object_id, frame, prompt, mask))
+            self._edit(lambda timeline: editing.add_prompt(timeline, object_id, frame, prompt, mask))
 
-    def _commit(self, timeline: Timeline) -> None:
+    def _edit(self, change: Callable[[Timeline], Timeline]) -> None:
+        """Make an edit that can be undone; what is found meanwhile in another thread is not lost."""
         with self._lock:
-            self._history.commit(timeline.showing(self.book.gaps))
+            self._history.commit(change(self.timeline).showing(self.book.gaps))
             self.book.prune(self._history.all)
 
     def _union(self, items: Sequence[TrackedObject], frame: int) -> np.ndarray:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from univs import __version__
-from univs.errors import UserError
+from univs.errors import SessionWarning, UserError
 from univs.inference.timeline import Timeline, TrackedObject
 from univs.structures import FrameResult, Prompt
 from univs.video.result_json import ObjectMetadata
@@ -48,12 +49,22 @@ class SessionResult:
         """
         if not len(self):
             raise UserError("There is no result to save yet: propagate first.")
+        self._warn_of_stale_frames()
         with ResultRecorder(self._session, folder, options) as recorder:
             for count, result in enumerate(self, 1):
                 recorder.write(result)
                 if on_frame is not None:
                     on_frame(count, len(self))
             return recorder.close()
+
+    def _warn_of_stale_frames(self) -> None:
+        stale = {object_id: len(self._session.stale_frames(object_id)) for object_id in self._session.objects}
+        for object_id, count in stale.items():
+            if count:
+                message = (
+                    f"Object {object_id} has {count} masks that are older than its prompts; propagate to renew them."
+                )
+                warnings.warn(message, SessionWarning, stacklevel=3)
 
 
 class ResultRecorder:

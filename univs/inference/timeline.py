@@ -97,8 +97,8 @@ class TrackedObject:
     """One object.
 
     frames: its user frames in order of time. sentences: texts that have no frame yet. searched: the first
-    frame in which the sentences were not looked for yet. replaced: gaps that newer prompts divided, newest first; their masks are
-    shown until new ones are computed. discovered: found by a category search, with ``score``.
+    frame in which the sentences were not looked for yet. replaced: gaps that newer prompts divided, newest first;
+    their masks are shown until new ones are computed. discovered: found by a category search, with ``score``.
     """
 
     object_id: int
@@ -192,10 +192,11 @@ class Timeline:
 
     def showing(self, gaps: Container[GapKey]) -> Timeline:
         """The timeline without replaced gaps that are not among ``gaps``: there is nothing to show of them."""
-        objects = {
-            i: replace(item, replaced=tuple(key for key in item.replaced if key in gaps))
-            for i, item in self.objects.items()
-        }
+        objects = dict(self.objects)
+        for object_id, item in self.objects.items():
+            shown = tuple(key for key in item.replaced if key in gaps)
+            if shown != item.replaced:
+                objects[object_id] = replace(item, replaced=shown)
         return replace(self, objects=objects)
 
     @property
