@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -14,6 +14,7 @@ from univs.inference import dense_discovery, dense_following
 from univs.inference.dense_bank import BankSettings, DenseBank, cell_box
 from univs.inference.geometry import MaskGeometry
 from univs.inference.protocol import Answer, Discovery
+from univs.inference.zooming import crop_round, moved, put_back
 from univs.modeling.dense_memory import DenseMaps
 from univs.modeling.prompt_answer import AnswerMaps, FramePrompts
 from univs.structures import (
@@ -35,22 +36,27 @@ class SegmenterSettings:
     """How the model looks at frames.
 
     area: pixels of the network input; sides are multiples of ``divisor`` in nearly the frame's own shape.
-    bank: budget of the dense memory. discovery: what counts as found.
+    bank: budget of the dense memory. discovery, sentence: what counts as found by category, by a sentence.
+    zoom_margin, zoom_largest: margin of the closer look at prompted objects, in sides of the object, and the largest
+    part of the frame's side that it shows.
     """
 
     area: int = 352 * 640
     divisor: int = 32
     bank: BankSettings = BankSettings(window=11)
     discovery: dense_discovery.DiscoverySettings = dense_discovery.DiscoverySettings()
+    sentence: dense_discovery.DiscoverySettings = dense_discovery.DiscoverySettings(warm=0.15, accept=0.1, instances=3)
+    zoom_margin: float = 0.3
+    zoom_largest: float = 0.6
 
 
 @dataclass
 class EncodedFrame(FrameFeatures):
-    """Features of one frame with the maps of the dense parts beside them."""
+    """Features of one frame with its pixels and the maps of the dense parts beside them."""
 
+    frame: np.ndarray | None = None
     dense: DenseMaps | None = None
     answering: AnswerMaps | None = None
-    texts: dict[str, Tensor] = field(default_factory=dict)
 
 
 def network_size(size: tuple[int, int], area: int, divisor: int) -> tuple[int, int]:
@@ -89,7 +95,7 @@ class UniVSSegmenter:
         pixels = torch.from_numpy(image).to(self.device).permute(2, 0, 1)[None].float()
         inputs = self.model.normalised_frames([{"image": pixels}])
         features = self.model.encode(inputs.contiguous(memory_format=torch.channels_last))
-        return EncodedFrame(**vars(features), dense=self.model.dense_memory.maps(features.backbone))
+        return EncodedFrame(**vars(features), frame=frame, dense=self.model.dense_memory.maps(features.backbone))
 
     @torch.inference_mode()
     def answer(
@@ -101,28 +107,68 @@ class UniVSSegmenter:
         alternatives: bool = False,
     ) -> list[Answer]:
         """Masks of one object from its prompts, best first; a mask prompt alone is taken as it is."""
-        grid = tuple(2 * side for side in features.dense.keys.shape[-2:])
         masks = [p for p in prompts if isinstance(p, MaskPrompt)]
         if masks:
             base = masks[-1].to_array()
-        drawn = self._frame_prompts(prompts, size, grid, base)
-        if masks and not len(drawn.points):
-            return [_answer((drawn.base.clamp(1 - CERTAIN, CERTAIN)).logit())]
-        maps = self._answering(features)
-        logits = self.model.prompt_answer(self.model.prompt_answer.prompt_maps(maps, drawn)[None], maps.context)[0]
-        answers = [_answer(x) for x in logits]
-        if not alternatives or len(drawn.points) > 1 or drawn.box is not None or drawn.base is not None:
+        placed = any(isinstance(p, (PointPrompt, BoxPrompt, ScribblePrompt)) for p in prompts)
+        if masks and not placed:
+            return [_answer(self._shrunk(base, features).clamp(1 - CERTAIN, CERTAIN).logit())]
+        if not placed and base is None:
+            return self._named(features, prompts)
+        logits = self._read(features, size, prompts, base)
+        best = self._closer(features, size, prompts, base, logits[0])
+        answers = [_answer(x) for x in (best, *logits[1:])]
+        clicks = sum(len(p.points) for p in prompts if isinstance(p, PointPrompt))
+        if not alternatives or clicks != 1 or len(prompts) > 1 or base is not None:
             return answers[:1]
         return [answers[0], *sorted(answers[1:], key=lambda a: -a.score)]
+
+    def _read(
+        self, features: EncodedFrame, size: tuple[int, int], prompts: Sequence[Prompt], base: np.ndarray | None
+    ) -> Tensor:
+        """The answer and its alternatives [3, h4, w4]."""
+        answer, maps = self.model.prompt_answer, self._answering(features)
+        drawn = self._frame_prompts(prompts, size, None if base is None else self._shrunk(base, features))
+        return answer(answer.prompt_maps(maps, drawn)[None], maps.context)[0]
+
+    def _closer(
+        self,
+        features: EncodedFrame,
+        size: tuple[int, int],
+        prompts: Sequence[Prompt],
+        base: np.ndarray | None,
+        first: Tensor,
+    ) -> Tensor:
+        """The answer [h4, w4] after a second look at a crop round the first one, where that shows more."""
+        crop = crop_round(first, prompts, size, self.settings.zoom_margin, self.settings.zoom_largest)
+        if crop is None:
+            return first
+        closer = self.encode(np.ascontiguousarray(crop.pixels(features.frame)))
+        part = None if base is None else crop.pixels(base)
+        return put_back(self._read(closer, crop.size, moved(prompts, crop), part)[0], crop, size, tuple(first.shape))
+
+    def _named(self, features: EncodedFrame, prompts: Sequence[Prompt]) -> list[Answer]:
+        """The object that a sentence alone describes; its score is how well it fits."""
+        text = [p.text for p in prompts if isinstance(p, TextPrompt)][-1:]
+        maps, settings = self._answering(features), self.settings.sentence
+        found = dense_discovery.discover(self.model.prompt_answer, maps, text, self._embed(text), settings)
+        if not found:
+            height, width = features.dense.keys.shape[-2:]
+            return [Answer(torch.full((2 * height, 2 * width), dense_following.ABSENT, device=self.device), 0.0)]
+        return [Answer(item.mask_logits, item.score) for item in found[:1]]
 
     def _answering(self, features: EncodedFrame) -> AnswerMaps:
         if features.answering is None:
             features.answering = self.model.prompt_answer.maps(features.backbone, features.dense.descriptors)
         return features.answering
 
-    def _frame_prompts(
-        self, prompts: Sequence[Prompt], size: tuple[int, int], grid: tuple[int, int], base: np.ndarray | None
-    ) -> FramePrompts:
+    def _shrunk(self, mask: np.ndarray, features: EncodedFrame) -> Tensor:
+        """Share of each cell [h4, w4] that a mask [H, W] covers."""
+        height, width = features.dense.keys.shape[-2:]
+        small = cv2.resize(mask.astype(np.float32), (2 * width, 2 * height), interpolation=cv2.INTER_AREA)
+        return torch.from_numpy(small).to(self.device)
+
+    def _frame_prompts(self, prompts: Sequence[Prompt], size: tuple[int, int], base: Tensor | None) -> FramePrompts:
         points, labels, box, text = [], [], None, None
         for prompt in prompts:
             if isinstance(prompt, PointPrompt):
@@ -141,11 +187,7 @@ class UniVSSegmenter:
                 text = self._embed([prompt.text])[0]
         place = torch.tensor(points, dtype=torch.float32, device=self.device).reshape(-1, 2)
         place = place / torch.tensor([size[1], size[0]], device=self.device)
-        shrunk = None
-        if base is not None:
-            small = cv2.resize(base.astype(np.float32), (grid[1], grid[0]), interpolation=cv2.INTER_AREA)
-            shrunk = torch.from_numpy(small).to(self.device)
-        return FramePrompts(place, torch.tensor(labels, device=self.device), box, shrunk, text)
+        return FramePrompts(place, torch.tensor(labels, device=self.device), box, base, text)
 
     def _embed(self, texts: Sequence[str]) -> Tensor:
         """Unit-length embeddings [N, D] of sentences or names."""
