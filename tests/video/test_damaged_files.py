@@ -25,7 +25,7 @@ def test_only_the_damaged_frames_are_lost(suffix: str, tmp_path: Path) -> None:
     for packet in (8, 9):
         spoil(path, packet)
     video = open_video(path)
-    with pytest.warns(LostFrameWarning, match="Frame 8 of .* cannot be decoded"):
+    with pytest.warns(LostFrameWarning, match="Frame [89] of .* cannot be decoded"):
         frames = list(video)
     assert len(frames) == FRAMES
     assert [frame.index for frame in frames if isinstance(frame, LostFrame)] == [8, 9]
