@@ -6,20 +6,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def class_loss(logits: list[Tensor], labels: list[Tensor], reference: Tensor) -> Tensor:
+def class_loss(logits: list[Tensor], labels: list[Tensor]) -> Tensor:
     """Focal loss over all queries plus cross-entropy over the ones with a label, averaged over videos.
 
     The focal part (Lin et al. 2017, alpha 0.5, gamma 2) is the sum over queries and classes divided by the number of
     labelled queries. A video counts by its share of the labelled queries, so one without any does not count.
 
     Args:
-        logits: per video [Q, classes of its data set].
+        logits: per video [Q, classes of its data set], of at least one video.
         labels: per video [Q] 1-based labels, -1 for queries without one.
-        reference: any prediction; the zero of an empty batch hangs on it.
     """
     counts = [int((label > 0).sum()) for label in labels]
     total = sum(counts)
-    loss = reference.sum() * 0.0
+    # videos without labels take part with zero, so that the logits always have a gradient
+    loss = sum(logit.sum() for logit in logits) * 0.0
     for logit, label, count in zip(logits, labels, counts, strict=True):
         if count:
             loss = loss + count / total * _video_class_loss(logit.float(), label, count)

@@ -96,13 +96,11 @@ class Criterion:
         return learnable_group(prediction, matches, targets, classes)
 
     def _class_term(self, group: QueryGroup) -> Losses:
-        pairs = [
-            (logits, labels)
-            for logits, labels in zip(group.class_logits, group.query_labels(), strict=True)
-            if logits is not None
-        ]
-        logits, labels = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-        return {"loss_ce": class_loss(logits, labels, group.mask_logits)}
+        videos = zip(group.class_logits, group.query_labels(), strict=True)
+        scored = [(logits, labels) for logits, labels in videos if logits is not None]
+        if not scored:
+            return {"loss_ce": group.mask_logits.sum() * 0.0}
+        return {"loss_ce": class_loss([logits for logits, _ in scored], [labels for _, labels in scored])}
 
     def _mask_terms(self, group: QueryGroup, num_masks: float) -> Losses:
         entropy, dice = self.mask_loss.overlap(*group.matched_masks(), num_masks)
