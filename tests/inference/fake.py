@@ -225,3 +225,18 @@ def masks_of(results: Sequence) -> dict[int, dict[int, bytes]]:
     return {
         r.index: {o.object_id: o.mask.tobytes() + bytes(f"{o.score!r}", "ascii") for o in r.objects} for r in results
     }
+
+
+def propagated(session: VideoSession, **arguments: object) -> dict[int, dict[int, bytes]]:
+    return masks_of(list(session.propagate(**arguments)))
+
+
+def square_mask(place: int, t: int) -> np.ndarray:
+    y, x = square_at(place, t)
+    mask = np.zeros((48, 80), bool)
+    mask[y : y + 14, x : x + 14] = True
+    return mask
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> float:
+    return (a & b).sum() / (a | b).sum()
