@@ -30,7 +30,7 @@ def frames() -> list[np.ndarray]:
 
 
 def _logits(top: int, left: int, grid=(24, 40)) -> torch.Tensor:
-    out = torch.full(grid, -4.0)
+    out = torch.full(grid, -5.0)
     out[top : top + 8, left : left + 8] = 4.0
     return out
 
@@ -114,6 +114,15 @@ def test_discovery_gives_named_instances(segmenter, frames):
     assert all(item.category in ("person", "dog") and item.mask_logits.shape == (24, 40) for item in found)
 
 
+def test_values_are_those_of_the_whole_frame(segmenter, frames):
+    features, mask = segmenter.encode(frames[0]), _logits(10, 16)
+    memory = segmenter.start()
+    segmenter.remember(memory, 0, features, {1: mask}, permanent=True)
+    with torch.inference_mode():
+        whole = segmenter.model.dense_memory.values(features.dense, torch.where(mask > 0, mask.sigmoid(), 0)[None])[0]
+    torch.testing.assert_close(memory.objects[1].values[0], whole.flatten(1).t(), rtol=1e-4, atol=1e-5)
+
+
 def test_network_sizes():
     assert network_size((480, 854), 352 * 640, 32) == (352, 640)
     assert network_size((854, 480), 352 * 640, 32) == (640, 352)
@@ -122,7 +131,7 @@ def test_network_sizes():
 
 def test_bank_keeps_what_is_confident_and_spaced():
     bank = DenseBank(BankSettings(window=1, kept=2, interval=3, confidence=0.5))
-    keys, values = torch.randn(2, 4, 4), torch.randn(3, 4, 4)
+    keys, values = torch.randn(2, 4, 4), torch.randn(16, 3)
     bank.write(0, keys, 1, values, True, 1.0)
     for frame in range(1, 12):
         bank.write(frame, keys, 1, values, False, 0.1 if frame == 6 else 0.9)

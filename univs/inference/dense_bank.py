@@ -20,12 +20,13 @@ class BankSettings:
     """Budget of the bank.
 
     window: radius, in cells of stride 8, in which evictable frames are searched; wide_window: the same for permanent
-    frames, from which an object may have moved far; kept: evictable frames kept besides the last one; interval: at least so many frames between two kept ones;
+    frames, from which an object may have moved far; reach: cells that an object may move from one frame to the next; kept: evictable frames kept besides the last one; interval: at least so many frames between two kept ones;
     confidence: a frame is kept only when the object's score is at least this.
     """
 
     window: int = 8
     wide_window: int = 16
+    reach: int = 6
     kept: int = 2
     interval: int = 5
     confidence: float = 0.6
@@ -72,12 +73,12 @@ class DenseBank:
         self.objects: dict[int, ObjectMemory] = {}
 
     def write(self, frame: int, keys: Tensor, object_id: int, values: Tensor, permanent: bool, score: float) -> None:
-        """Remember an object's values [C, h8, w8] of a frame with keys of that shape; drop what is over the budget."""
+        """Remember an object's values [cells, C] of a frame with keys [C', h8, w8]; drop what is over the budget."""
         if frame not in self.keys:
             radius = max(self.settings.window, self.settings.wide_window)
             self.keys[frame] = FrameKeys(*with_border(keys, radius), radius)
         item = self.objects.setdefault(object_id, ObjectMemory())
-        item.values[frame] = values.flatten(1).t().contiguous()
+        item.values[frame] = values
         if permanent:
             item.permanent.add(frame)
         else:
@@ -133,12 +134,13 @@ class DenseBank:
         }
 
 
-def cell_box(mask_logits: Tensor, margin: int) -> tuple[int, int, int, int] | None:
-    """Cells of stride 8 (top, left, bottom, right; exclusive) round the positive part of [h4, w4] logits, or None."""
-    rows = torch.nonzero((mask_logits > 0).any(1)).flatten()
+def cell_box(mask_logits: Tensor, margin: int, above: float = 0.0) -> tuple[int, int, int, int] | None:
+    """Cells of stride 8 (top, left, bottom, right; exclusive) round the logits [h4, w4] that are ``above``, or None."""
+    inside = mask_logits > above
+    rows = torch.nonzero(inside.any(1)).flatten()
     if not len(rows):
         return None
-    columns = torch.nonzero((mask_logits > 0).any(0)).flatten()
+    columns = torch.nonzero(inside.any(0)).flatten()
     height, width = mask_logits.shape[0] // 2, mask_logits.shape[1] // 2
     return (
         max(0, int(rows[0]) // 2 - margin),

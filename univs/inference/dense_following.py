@@ -12,11 +12,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from univs.inference.dense_bank import DenseBank, ObjectMemory
+from univs.inference.dense_bank import DenseBank, ObjectMemory, cell_box
 from univs.layers.affinity import Affinity, keep_best, window_cells, window_similarity
 from univs.modeling.dense_memory import DenseMaps, DenseMemory
 
 ABSENT = -10.0  # logit of a pixel outside an object's region
+ALMOST_ABSENT = -4.0  # logits below are stored as an empty mask
+CODE_REACH = 2  # cells that a cell of the mask reaches in the code of an object: two 3x3 convolutions
 TILE = (8, 16)  # cells of stride 8
 Box = tuple[int, int, int, int]
 Frames = tuple[tuple[int, bool], ...]
@@ -29,7 +31,7 @@ def follow(memory: DenseMemory, bank: DenseBank, maps: DenseMaps, object_ids: Se
     out = {}
     for object_id in object_ids:
         item = bank.objects[object_id]
-        region = _region(item, bank.settings.window, height, width)
+        region = _region(item, bank.settings.reach, height, width)
         if item.frames not in shared:
             shared[item.frames] = TiledAffinity(memory, bank, maps.keys[0], item.frames)
         out[object_id] = _decode(memory, item, maps, shared[item.frames].rows(region), region)
@@ -75,6 +77,27 @@ class TiledAffinity:
         shape = (query.shape[1], query.shape[2], -1)
         self.cells[part], self.weights[part] = cells.reshape(shape), best.weights.reshape(shape)
         self.done.add((y, x))
+
+
+def object_values(memory: DenseMemory, maps: DenseMaps, blank: Tensor, mask_logits: Tensor) -> Tensor:
+    """What is stored of an object with mask logits [h4, w4]: values [cells, C].
+
+    Where the object surely is not, they are those of an empty mask, ``blank`` [cells, C], which all objects share; only
+    the rest is computed.
+    """
+    box = cell_box(mask_logits, CODE_REACH, above=ALMOST_ABSENT)
+    if box is None:
+        return blank
+    height, width = maps.keys.shape[-2:]
+    top, left = max(0, box[0] - CODE_REACH), max(0, box[1] - CODE_REACH)
+    rows, columns = slice(top, min(height, box[2] + CODE_REACH)), slice(left, min(width, box[3] + CODE_REACH))
+    part = mask_logits[2 * rows.start : 2 * rows.stop, 2 * columns.start : 2 * columns.stop]
+    part = torch.where(part > ALMOST_ABSENT, part.sigmoid(), 0)
+    values = memory.values(maps.part(rows, columns), part[None])[0]
+    inner = values[:, box[0] - top : box[2] - top, box[1] - left : box[3] - left]
+    table = blank.clone().view(height, width, -1)
+    table[box[0] : box[2], box[1] : box[3]] = inner.permute(1, 2, 0)
+    return table.flatten(0, 1)
 
 
 def _decode(memory: DenseMemory, item: ObjectMemory, maps: DenseMaps, affinity: Affinity, region: Box) -> Tensor:

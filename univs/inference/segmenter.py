@@ -56,6 +56,7 @@ class EncodedFrame(FrameFeatures):
 
     frame: np.ndarray | None = None
     dense: DenseMaps | None = None
+    blank: Tensor | None = None
     answering: AnswerMaps | None = None
 
 
@@ -202,8 +203,12 @@ class UniVSSegmenter:
         self, memory: DenseBank, frame_index: int, features: EncodedFrame, logits: dict[int, Tensor], permanent: bool
     ) -> None:
         """Store masks [h4, w4] by object id."""
+        if features.blank is None:
+            height, width = features.dense.keys.shape[-2:]
+            empty = torch.zeros(1, 2 * height, 2 * width, device=self.device)
+            features.blank = self.model.dense_memory.values(features.dense, empty)[0].flatten(1).t().contiguous()
         for object_id, mask in logits.items():
-            values = self.model.dense_memory.values(features.dense, mask.sigmoid()[None])[0]
+            values = dense_following.object_values(self.model.dense_memory, features.dense, features.blank, mask)
             score = stability(mask)
             memory.write(frame_index, features.dense.keys[0], object_id, values, permanent, score)
             memory.place(object_id, cell_box(mask, 0))

@@ -127,10 +127,11 @@ class ObjectDecoder(nn.Module):
 
 @dataclass
 class DenseMaps:
-    """What the dense memory keeps of T frames: keys, descriptors [T, ., h8, w8] and the decoder's context."""
+    """What the dense memory keeps of T frames: keys, descriptors, code_context [T, ., h8, w8], the decoder's context."""
 
     keys: Tensor
     descriptors: Tensor
+    code_context: Tensor
     context: list[Tensor]
 
     def frame(self, index: int) -> DenseMaps:
@@ -139,7 +140,16 @@ class DenseMaps:
 
     def frames(self, pick: slice) -> DenseMaps:
         """The maps of some of the frames."""
-        return DenseMaps(self.keys[pick], self.descriptors[pick], [x[pick] for x in self.context])
+        context = [x[pick] for x in self.context]
+        return DenseMaps(self.keys[pick], self.descriptors[pick], self.code_context[pick], context)
+
+    def part(self, rows: slice, columns: slice) -> DenseMaps:
+        """The maps of a rectangle of cells of stride 8."""
+        fine = (slice(2 * rows.start, 2 * rows.stop), slice(2 * columns.start, 2 * columns.stop))
+        return DenseMaps(
+            *(x[:, :, rows, columns] for x in (self.keys, self.descriptors, self.code_context)),
+            context=[self.context[0][:, :, rows, columns], self.context[1][:, :, fine[0], fine[1]]],
+        )
 
 
 class DenseMemory(nn.Module):
@@ -162,14 +172,16 @@ class DenseMemory(nn.Module):
         fine, middle, coarse = features["res2"], features["res3"], features["res4"]
         descriptors = self.match.descriptors(middle, coarse)
         return DenseMaps(
-            keys=self.match(middle, coarse), descriptors=descriptors, context=self.decoder.context(descriptors, fine)
+            keys=self.match(middle, coarse),
+            descriptors=descriptors,
+            code_context=self.code_context(descriptors * FEATURE_GAIN),
+            context=self.decoder.context(descriptors, fine),
         )
 
     def values(self, maps: DenseMaps, masks: Tensor) -> Tensor:
         """What is stored of K objects of one frame: masks [K, h4, w4] in 0..1 to values [K, 4 + code, h8, w8]."""
         folded = fold(masks)
-        shared = self.code_context(maps.descriptors * FEATURE_GAIN)
-        return torch.cat([folded, self.code_out(F.relu(self.code_enter(folded) + shared))], 1)
+        return torch.cat([folded, self.code_out(F.relu(self.code_enter(folded) + maps.code_context))], 1)
 
     def affinity(self, query: Tensor, keys: Tensor) -> Affinity:
         """Affinity of all cells of one frame [C, h8, w8] to all cells of M remembered frames [M, C, h8, w8]."""
