@@ -10,13 +10,17 @@ import torch.nn.functional as F
 
 from tests.modeling.decoder_cases import blocked_pairs
 from tests.modeling.small_decoder import DIM, SETTINGS, features, random, small_decoder, visual_prompts
+from univs.config import get_config
 from univs.errors import UserError
 from univs.layers.attention import AttentionLayer
 from univs.modeling import mask_decoder
 from univs.modeling.decoder_layers import PromptAttention, QueryAttention
 from univs.modeling.heads import INITIAL_TEMPERATURE
 from univs.modeling.mask_decoder import MASK_DECODER_REGISTRY, MaskDecoder, MaskDecoderSettings
+from univs.modeling.prompt_encoder import VisualPromptSettings, encode_boxes, encode_masks, encode_points
+from univs.modeling.prompt_encoder.regions import tight_boxes
 from univs.modeling.published_names import to_published
+from univs.modeling.settings import mask_decoder_settings
 from univs.structures import FrameFeatures, PromptTokens
 
 OUTPUTS = ("class_logits", "mask_logits", "embeddings", "mask_embeddings", "contents")
@@ -176,6 +180,26 @@ def test_expressions_take_the_mean_with_the_most_similar_learnable_query():
     assert with_learnable.class_logits.shape == (1, FIVE + 2, 2)
 
 
+@torch.no_grad()
+def test_half_precision_stays_half_precision():
+    decoder = small_decoder().bfloat16()
+    maps = features()
+    maps.levels = [level.bfloat16() for level in maps.levels]
+    maps.mask_features = maps.mask_features.bfloat16()
+    frame = decoder.prompt_frame(maps.levels[-1][0], decoder.time_codes(torch.tensor([4]))[0])
+    masks = torch.zeros(2, 64, 96)
+    masks[0, 8:40, 8:40] = masks[1, 3:5, 3:5] = 1
+    settings, boxes = decoder.settings.visual_prompts, tight_boxes(masks)
+    parts = [
+        encode_masks(masks, boxes, frame, settings, decoder.draws),
+        encode_boxes(boxes, frame, settings, decoder.draws),
+        encode_points(torch.full((1, 1, 2), 0.4), torch.ones(1, 1), frame, settings),
+    ]
+    for tokens in parts:
+        prediction = decoder(maps, tokens.as_prompt_tokens(), class_embeddings=random(4, 12).bfloat16())
+        assert prediction.mask_logits.dtype == torch.bfloat16 and prediction.mask_logits.isfinite().all()
+
+
 # --- dense memory ---------------------------------------------------------------------------------------------------
 
 
@@ -251,6 +275,13 @@ def test_initial_values():
     assert decoder.layers[0].image_attention.attention.in_proj_weight.std() > 0.1
     fewer = MaskDecoder(replace(SETTINGS, prompt_layers=2))
     assert [layer.prompt_attention is not None for layer in fewer.layers] == [True, True, False, False]
+
+
+def test_options_of_visual_prompts_come_from_the_configuration():
+    assert mask_decoder_settings(get_config()) == MaskDecoderSettings()
+    options = ["NEGATIVE_CLICKS", True, "INDEPENDENT_PROMPTS", True, "PROMPT_TOKENS", 8]
+    options[::2] = [f"MODEL.UNIVS.{name}" for name in options[::2]]
+    assert mask_decoder_settings(get_config(opts=options)).visual_prompts == VisualPromptSettings(8, True, True)
 
 
 @pytest.mark.parametrize(

@@ -222,7 +222,7 @@ class MaskDecoder(nn.Module):
         """
         source = level + self.level_embedding.weight[-1][:, None, None]
         positions = grid_code(*level.shape[-2:], level.shape[0], level.device) + cell_time[:, None, None]
-        return PromptFrame(source, positions, cell_time if point_time is None else point_time)
+        return PromptFrame(source, positions.to(source.dtype), cell_time if point_time is None else point_time)
 
     def prompt_queries(
         self, prompts: PromptTokens | Sequence[PromptTokens] | None, frames: int

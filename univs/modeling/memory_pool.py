@@ -120,6 +120,7 @@ class MemoryPool:
         Returns tokens [N, R, T, C] of the last T slots, for the first query, and the memory [N, (1 + M) * R, 1, C]: the
         slot of each object's first frame (the newest one if that has none before it), then the last M slots.
         """
+        first_frames = first_frames.to(self.features.device)
         window = [x[:, -frames:].transpose(1, 2) for x in (self.features, self.positions)]
         latest = [x[:, -self.memory_frames :].flatten(1, 2) for x in (self.features, self.positions)]
         first = self._first_slots(first_frames)

@@ -52,7 +52,7 @@ def encode_boxes(
     if training:
         boxes = jitter_boxes(boxes, draws)
     region = grid_boxes(boxes, *frame.size)
-    inside = region.flatten(1).float()
+    inside = region.flatten(1).to(frame.source.dtype)
     area = inside.sum(1, keepdim=True)
     means = inside @ frame.source.flatten(1).t() / area.clamp(min=1)
     means = torch.where(area > 0, means, frame.values_at(points))

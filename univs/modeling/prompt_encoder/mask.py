@@ -55,7 +55,7 @@ def encode_masks(
     codes = torch.zeros_like(means)
     missed = (~region.flatten(1).any(1)).nonzero()[:, 0]
     if len(missed):
-        codes[missed] = frame.codes_of(mask_points(masks[missed], boxes[missed], draws)).to(codes.dtype)
+        codes[missed] = frame.codes_of(mask_points(masks[missed], boxes[missed], draws))
     tokens = region_tokens(frame, region, (means, codes), settings.tokens, draws, training)
     return VisualTokens(*tokens, (masks > 0.5).flatten(1).any(1))
 

@@ -39,7 +39,7 @@ class PromptFrame:
 
     def codes_of(self, points: Tensor) -> Tensor:
         """Position codes [P, C] of points [P, 2], (x, y) in 0..1 of the padded frame."""
-        return point_code(points, self.time_code.unsqueeze(0))[0]
+        return point_code(points, self.time_code.unsqueeze(0))[0].to(self.source.dtype)
 
 
 @dataclass
