@@ -97,6 +97,10 @@ def _add_model(cfg: CfgNode) -> None:
     univs.PROMPT_ATTENTION_LAYERS = -1
     # Tokens of one visual prompt in one frame.
     univs.PROMPT_TOKENS = 32
+    # The tokens of a mask depend on that mask alone; off, as published, the masks of one call share a threshold.
+    univs.INDEPENDENT_PROMPTS = False
+    # Clicks and strokes beside the object have tokens of their own, marked as such; published models cannot know them.
+    univs.NEGATIVE_CLICKS = False
     # What the queries see of each other: "sep" (learnable queries see each other, all prompt queries see each other),
     # "sep-blocked" (a prompt query sees only itself in other frames), "sep-l2p" (prompt queries see everything),
     # "none" or "all" (everything sees everything).
@@ -193,7 +197,8 @@ def _add_optional_parts(cfg: CfgNode) -> None:
     # Run pixel decoder and mask decoder; off, the dense parts stand alone.
     cfg.MODEL.UNIVS.QUERIES = True
     # What training optimises: "published" (the criterion of the method, on queries), "following" (the dense memory, on
-    # clips), "answering" (the head that answers prompts, on single pictures).
+    # clips), "answering" (the head that answers prompts, on single pictures), "queries" (pixel decoder and mask decoder
+    # beside a finished dense memory: prompt queries on clips, the criterion of the method on single pictures).
     cfg.MODEL.UNIVS.OBJECTIVE = "published"
 
 

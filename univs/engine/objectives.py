@@ -7,7 +7,6 @@ samples: clips to follow objects in, and single pictures to answer prompts on.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +18,8 @@ from univs.data.catalog import development_root
 from univs.data.formats.stills_index import read_stills
 from univs.data.prompt_drawing import correction_click, first_click, jittered_box, scribble
 from univs.engine.name_sampler import NameSampler
+from univs.engine.objective import Objective, Sample
+from univs.engine.query_objective import QueryObjective
 from univs.errors import UserError
 from univs.modeling.losses.following import (
     UNKNOWN,
@@ -29,8 +30,6 @@ from univs.modeling.losses.following import (
 )
 from univs.modeling.prompt_answer import AnswerMaps, FramePrompts
 
-Sample = dict[str, Any]
-
 
 def batch_pixels(model: nn.Module, batch: list[Sample]) -> Tensor:
     """Normalised frames [B * T, 3, H, W] of samples whose ``image`` lists T uint8 tensors [3, H, W]."""
@@ -39,32 +38,32 @@ def batch_pixels(model: nn.Module, batch: list[Sample]) -> Tensor:
     return pixels.contiguous(memory_format=torch.channels_last)
 
 
-def build_objective(cfg: CfgNode, model: nn.Module) -> nn.Module:
-    """The module whose forward gives the losses that MODEL.UNIVS.OBJECTIVE names.
+def build_objective(cfg: CfgNode, model: nn.Module) -> Objective | None:
+    """The objective that MODEL.UNIVS.OBJECTIVE names; None for the published one, which is the model's own forward.
 
     Raises:
         UserError: no objective has this name.
     """
     kind = cfg.MODEL.UNIVS.OBJECTIVE
     if kind == "published":
-        return model
+        return None
     if kind == "following":
         return FollowingObjective(model, cfg.SOLVER.MAX_ITER)
     if kind == "answering":
         pictures = read_stills(development_root(), "train")
         names = sorted({name for picture in pictures for item in picture.objects for name in item.categories})
         return AnsweringObjective(model, NameSampler(model.text_encoder.encode, names))
-    raise UserError(f"MODEL.UNIVS.OBJECTIVE is '{kind}'; it must be published, following or answering.")
+    if kind == "queries":
+        return QueryObjective.of_pictures(model, read_stills(development_root(), "train"))
+    raise UserError(f"MODEL.UNIVS.OBJECTIVE is '{kind}'; it must be published, following, answering or queries.")
 
 
-class FollowingObjective(nn.Module):
+class FollowingObjective(Objective):
     """Follow the objects of short clips with the dense memory, on its own predictions."""
 
     def __init__(self, model: nn.Module, steps: int) -> None:
-        super().__init__()
-        self.model = model
+        super().__init__(model)
         self.steps = steps
-        self.step = 0
 
     @torch.no_grad()
     def start(self, batches: Iterable[list[Sample]]) -> None:
@@ -92,15 +91,14 @@ class FollowingObjective(nn.Module):
         return max(0.3, 1 - 1.4 * self.step / max(1, self.steps))
 
 
-class AnsweringObjective(nn.Module):
+class AnsweringObjective(Objective):
     """Answer clicks, boxes, scribbles and names on single pictures, with rounds of corrective clicks."""
 
     rounds = 3
     objects_per_picture = 3
 
     def __init__(self, model: nn.Module, names: NameSampler) -> None:
-        super().__init__()
-        self.model = model
+        super().__init__(model)
         self.names = names
 
     def forward(self, batch: list[Sample]) -> dict[str, Tensor]:

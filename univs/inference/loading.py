@@ -20,7 +20,7 @@ from univs.runtime import choose_device
 
 SHIPPED = {"univs_mini": ("mini/univs_mini.yaml", "univs_mini.safetensors")}
 # pixels of the network input, and the search window that fits them (cells of stride 8)
-QUALITIES = {"default": (352 * 640, 11), "high": (480 * 864, 15)}
+QUALITIES = {"default": (320 * 576, 8), "high": (480 * 864, 14)}
 
 
 def load_segmenter(
@@ -41,7 +41,7 @@ def load_segmenter(
     built = build_model(cfg)
     load_state(built, read_checkpoint(file)["model"], source=str(file))
     area, window = QUALITIES[quality]
-    settings = SegmenterSettings(area=area, bank=BankSettings(window=window))
+    settings = SegmenterSettings(area=area, bank=BankSettings(window=window, wide_window=2 * window))
     name = f"{Path(file).stem}-{_digest(file)}-{quality}"
     return UniVSSegmenter(built.to(choose_device(device)), settings, name)
 

@@ -1,0 +1,81 @@
+"""Processes of a training run: one per GPU, started by ourselves or by torchrun, on one machine or several."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from detectron2.engine import launch
+from detectron2.utils import comm
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from univs.errors import UserError
+
+
+def run_processes(main: Callable[[Any], Any], arguments: Any) -> Any:
+    """Run ``main(arguments)`` in every process of the run; Detectron2's arguments say how many there are.
+
+    Under torchrun each process is there already and its place is read from the environment: NCCL where there are
+    GPUs, else Gloo. Otherwise ``--num-gpus`` processes are started here.
+
+    Raises:
+        UserError: more GPUs are asked for than this machine has.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ or {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys():
+        return _run_under_torchrun(main, arguments)
+    world_size = arguments.num_gpus * arguments.num_machines
+    if world_size > 1 and arguments.num_gpus > torch.cuda.device_count():
+        raise UserError(
+            f"--num-gpus {arguments.num_gpus}: this machine has {torch.cuda.device_count()}; ask for fewer, or run "
+            "several CPU processes with torchrun."
+        )
+    if world_size <= 1:
+        return main(arguments)
+    return launch(
+        main,
+        arguments.num_gpus,
+        num_machines=arguments.num_machines,
+        machine_rank=arguments.machine_rank,
+        dist_url=arguments.dist_url,
+        args=(arguments,),
+    )
+
+
+def _run_under_torchrun(main: Callable[[Any], Any], arguments: Any) -> Any:
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    local_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    with_gpus = torch.cuda.device_count() >= local_size
+    if with_gpus:
+        torch.cuda.set_device(local_rank)
+    dist.init_process_group("nccl" if with_gpus else "gloo")
+    try:
+        _tell_local_group(local_size)
+        return main(arguments)
+    finally:
+        dist.destroy_process_group()
+
+
+def _tell_local_group(local_size: int) -> None:
+    """Let Detectron2 know which processes share this machine."""
+    if hasattr(comm, "create_local_process_group"):
+        comm.create_local_process_group(local_size)
+        return
+    for first in range(0, dist.get_world_size(), local_size):
+        group = dist.new_group(list(range(first, first + local_size)))
+        if first <= dist.get_rank() < first + local_size:
+            comm._LOCAL_PROCESS_GROUP = group
+
+
+def wrap_model(model: nn.Module) -> nn.Module:
+    """The model, averaging gradients over processes if there are several.
+
+    Prompts and optional parts leave some parameters without a gradient in some steps, so those are searched for.
+    """
+    if comm.get_world_size() == 1:
+        return model
+    devices = [comm.get_local_rank()] if next(model.parameters()).is_cuda else None
+    return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False, find_unused_parameters=True)
