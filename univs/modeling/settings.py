@@ -107,6 +107,7 @@ def mask_decoder_settings(cfg: CfgNode) -> MaskDecoderSettings:
         query_attention=keys.SELF_ATTENTION,
         temporal_positions=keys.TEMPORAL_POSITIONS,
         language_to_vision=keys.LANGUAGE_TO_VISION,
-        visual_prompts=VisualPromptSettings(tokens=keys.PROMPT_TOKENS),
+        visual_prompts=VisualPromptSettings(keys.PROMPT_TOKENS, keys.NEGATIVE_CLICKS, keys.INDEPENDENT_PROMPTS),
         dense_memory=keys.DENSE_MEMORY.ENABLED,
+        dense_dim=keys.DENSE_MEMORY.CODE_DIM if keys.DENSE_MEMORY.ENABLED else 0,
     )
