@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import is_dataclass
 
 import numpy as np
+from torch import Tensor
 
 from univs.inference.protocol import Segmenter
 from univs.structures import FrameFeatures
@@ -41,7 +43,7 @@ class FeatureCache:
     @property
     def bytes(self) -> int:
         """Memory the features take."""
-        return sum(_size(features) for features in self._held.values() if features is not None)
+        return _size(list(self._held.values()))
 
     def _compute(self, frame: int) -> FrameFeatures | None:
         pixels = self._pixels(frame)
@@ -54,6 +56,12 @@ class FeatureCache:
             return None
 
 
-def _size(features: FrameFeatures) -> int:
-    tensors = [*features.levels, features.mask_features, *features.backbone.values()]
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+def _size(held: object) -> int:
+    """Bytes of all tensors in nested dataclasses, dictionaries and lists."""
+    if isinstance(held, Tensor):
+        return held.numel() * held.element_size()
+    if is_dataclass(held):
+        held = vars(held)
+    if isinstance(held, dict):
+        held = list(held.values())
+    return sum(map(_size, held)) if isinstance(held, (list, tuple)) else 0
