@@ -79,6 +79,23 @@ def test_auxiliary_layers_have_numbered_losses_and_can_be_left_out():
     assert "loss_mask_0" not in last_only(made, [targets(2)], [None])[0]
 
 
+def test_mixed_precision_does_not_touch_the_losses():
+    made = prediction(prompts=2)
+    plain, _ = criterion()(made, [targets(2, prompts=2)], [range(CLASSES)])
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed, _ = criterion()(made, [targets(2, prompts=2)], [range(CLASSES)])
+    assert all(torch.equal(plain[name], mixed[name]) for name in plain)
+
+
+def test_objects_are_counted_over_all_processes(monkeypatch):
+    plain, _ = criterion()(prediction(), [targets(2)], [None])
+    monkeypatch.setattr("univs.modeling.losses.criterion.comm.get_world_size", lambda: 4)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda count: count.mul_(6))
+    shared, _ = criterion()(prediction(), [targets(2)], [None])
+    # 12 objects in 4 processes are 3 per process, where there were 2 alone
+    assert float(shared["loss_mask"].detach()) == pytest.approx(float(plain["loss_mask"].detach()) * 2 / 3)
+
+
 def test_classes_do_not_count_without_columns():
     losses, _ = criterion()(prediction(), [targets(2)], [None])
     assert float(losses["loss_ce"].detach()) == 0

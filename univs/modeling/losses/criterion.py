@@ -62,11 +62,13 @@ class Criterion:
         layers = prediction.auxiliary if self.settings.deep_supervision else []
         losses: Losses = {}
         embeddings = []
-        for number, layer in enumerate(layers):
-            terms, kept = self._layer(layer, targets, classes)
-            losses |= {f"{name}_{number}": value for name, value in terms.items()}
-            embeddings.append(kept)
-        terms, kept = self._layer(prediction, targets, classes)
+        # sums over thousands of points pass the range of half precision
+        with torch.autocast(prediction.mask_logits.device.type, enabled=False):
+            for number, layer in enumerate(layers):
+                terms, kept = self._layer(layer, targets, classes)
+                losses |= {f"{name}_{number}": value for name, value in terms.items()}
+                embeddings.append(kept)
+            terms, kept = self._layer(prediction, targets, classes)
         return terms | losses, [*embeddings, kept]
 
     def _layer(

@@ -48,10 +48,8 @@ class IdentityLoss:
         if not kept.any():
             nothing = (rows.values.sum() + columns.values.sum()) * 0.0
             return nothing, nothing
-        positive, values, others = positive[kept], rows.values[kept].float(), columns.values.float()
-        similarity = values @ others.t() / values.shape[1] ** 0.5
-        cosine = F.normalize(values, dim=1) @ F.normalize(others, dim=1).t()
-
+        positive = positive[kept]
+        similarity, cosine = similarities(rows.values[kept], columns.values)
         first = similarity.gather(1, positive.int().argmax(1, keepdim=True))
         mean = (similarity * positive).sum(1, keepdim=True) / positive.sum(1, keepdim=True)
         chosen = self._columns("reid", positive)
@@ -91,10 +89,7 @@ class InterClipIdentityLoss:
         columns = embeddings.reorder(order)
         rows = columns.reorder(first_rows(columns.identities))
         positive = rows.identities[:, None] == columns.identities[None]
-        a, b = rows.values.float(), columns.values.float()
-        similarity = a @ b.t() / a.shape[1] ** 0.5
-        cosine = F.normalize(a, dim=1) @ F.normalize(b, dim=1).t()
-
+        similarity, cosine = similarities(rows.values, columns.values)
         chosen = self._columns("interclip_columns", total, similarity.device)
         references = self._references(similarity, positive)
         contrast = row_loss(similarity[:, chosen], references, ~positive[:, chosen]).mean()
@@ -112,6 +107,14 @@ class InterClipIdentityLoss:
 
     def _columns(self, purpose: str, total: int, device: torch.device) -> Tensor:
         return self.draws.permutation(purpose, total)[: self.num_columns].to(device)
+
+
+def similarities(rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+    """Dot products divided by sqrt(C), and cosines, of [N, C] with [M, C]: both [N, M], in float32."""
+    # products of unnormalised embeddings are too coarse in half precision
+    with torch.autocast(rows.device.type, enabled=False):
+        rows, columns = rows.float(), columns.float()
+        return rows @ columns.t() / rows.shape[1] ** 0.5, F.normalize(rows, dim=1) @ F.normalize(columns, dim=1).t()
 
 
 def row_loss(similarity: Tensor, references: Tensor, negative: Tensor) -> Tensor:
