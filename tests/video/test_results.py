@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -209,3 +210,23 @@ def test_a_folder_that_holds_something_else_is_not_emptied(uneven_clip: Path, tm
     (tmp_path / "results.json").write_text('{"format": "something else"}')
     run(tmp_path, open_video(uneven_clip))
     assert (tmp_path / "masks" / "mine.png").read_bytes() == b"mine"
+
+
+def test_the_documentation_names_the_keys_of_results_json(uneven_clip: Path, tmp_path: Path) -> None:
+    documented = (Path(__file__).parents[2] / "docs" / "RESULTS_FORMAT.md").read_text()
+    block = documented.split("## `results.json`")[1].split("```")[1]
+    video = open_video(uneven_clip)
+    with ResultWriter(tmp_path, video) as writer:
+        writer.write(video.frame(0), result_of(0))
+        writer.close()
+    report = json.loads((tmp_path / "results.json").read_text())
+    first = report["objects"][0]
+    parts = (
+        report,
+        report["video"],
+        report["frames"][0],
+        first,
+        first["frames"][0],
+        first["frames"][0]["segmentation"],
+    )
+    assert {key for part in parts for key in part} == set(re.findall(r'"(\w+)":', block))
