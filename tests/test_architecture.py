@@ -16,9 +16,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FOUNDATION = frozenset({"univs", "errors", "compat", "runtime", "resources"})
 MODEL_FLOORS = FOUNDATION | {"structures", "layers", "modeling"}
-# What each floor may import, besides itself. `univs` is the package's own, empty front door.
+# What each floor may import, besides itself. `univs` is the front door, which opens the session when it is first used.
 MAY_IMPORT = {
-    "univs": frozenset(),
+    "univs": frozenset({"inference"}),
     "errors": frozenset(),
     "compat": frozenset({"errors"}),
     "runtime": frozenset({"errors"}),
@@ -168,6 +168,10 @@ def test_no_circle_of_imports() -> None:
     for module, imported in graph.items():
         imported.discard(module)
     list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
+
+
+def test_the_front_door_is_light() -> None:
+    assert not imported_modules(ROOT / "univs" / "__init__.py", iter(tree_of(ROOT / "univs" / "__init__.py").body))
 
 
 def test_the_library_does_not_import_programs_or_tests() -> None:

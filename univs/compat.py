@@ -9,6 +9,7 @@ Importing this module is cheap: PyTorch and Detectron2 are imported by ``apply()
 
 from __future__ import annotations
 
+import codecs
 import importlib
 import importlib.util
 import os
@@ -192,8 +193,15 @@ def _allow_numpy_scalars_in_checkpoints() -> list[str]:
     multiarray = getattr(numpy, "_core", None) or numpy.core
     scalar = multiarray.multiarray.scalar
     dtype_classes = {type(numpy.dtype(code)) for code in "?bBhHiIlLqQefdFD"}
+    # the bytes of a scalar are pickled as text with its encoding
+    allowed = [
+        codecs.encode,
+        scalar,
+        numpy.dtype,
+        numpy.ndarray,
+        *sorted(dtype_classes, key=lambda kind: kind.__name__),
+    ]
     # NumPy 1 and 2 pickle the function under different module names
-    allowed = [scalar, numpy.dtype, numpy.ndarray, *sorted(dtype_classes, key=lambda kind: kind.__name__)]
     if _torch_version() >= (2, 6):
         allowed += [(scalar, "numpy.core.multiarray.scalar"), (scalar, "numpy._core.multiarray.scalar")]
     torch.serialization.add_safe_globals(allowed)
