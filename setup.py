@@ -33,7 +33,7 @@ setup(
     packages=[*find_packages(include=["univs", "univs.*"]), "univs.configs"],
     package_dir={"univs": "univs", "univs.configs": "configs"},
     package_data={
-        "univs": ["data/vocabularies/*.txt", "data/demo_clips/*", "modeling/text/*.txt", "weights/*"],
+        "univs": ["data/vocabularies/*.txt", "modeling/text/*.txt", "weights/*"],
         "univs.configs": ["**/*.yaml", "*.yaml"],
     },
     install_requires=read_requirements("runtime"),

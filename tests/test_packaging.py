@@ -191,7 +191,7 @@ def test_every_requirement_has_its_notice() -> None:
 
 def test_everything_that_is_brought_along_has_its_notice() -> None:
     notices = (ROOT / "THIRD_PARTY.md").read_text()
-    brought = [*(ROOT / "univs" / "weights").glob("*.safetensors"), *(ROOT / "data" / "demo_clips").glob("*.mp4")]
+    brought = [*(ROOT / "univs" / "weights").glob("*.safetensors"), *(ROOT / "datasets" / "demo_clips").glob("*.mp4")]
     assert not [path.name for path in brought if path.name not in notices], "name it in THIRD_PARTY.md, with its terms"
 
 
