@@ -18,6 +18,7 @@ import json
 import os
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from benchmarks.measuring import TimedSegmenter, Unit, peak_rss_mb  # noqa: E402
 from benchmarks.shapes import MovingShapes  # noqa: E402
 from benchmarks.stand_in import KnowingSegmenter  # noqa: E402
 from univs import compat, runtime  # noqa: E402
-from univs.errors import UserError  # noqa: E402
+from univs.errors import SessionWarning, UserError  # noqa: E402
 from univs.inference.session import VideoSession  # noqa: E402
 from univs.structures import FrameResult  # noqa: E402
 
@@ -48,7 +49,9 @@ def main() -> int:
     arguments = _parser().parse_args()
     compat.apply()
     try:
-        report = run(arguments)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SessionWarning)  # that nothing is found in moving shapes is no news
+            report = run(arguments)
     except UserError as error:
         print(f"video: {error}", file=sys.stderr)
         return 2
@@ -176,7 +179,10 @@ def _segmenter(arguments: argparse.Namespace, device: str, shapes: MovingShapes)
     if arguments.model in SHIPPED:
         return loading.load_segmenter(SHIPPED[arguments.model], None, device, arguments.quality)
     torch.manual_seed(0)
-    return loading.UniVSSegmenter(loading.build_model(get_config(config)).to(device), name=arguments.model)
+    model = loading.build_model(get_config(config))
+    if getattr(model, "dense_memory", None) is None:
+        raise UserError(f"--model {arguments.model} cannot be driven by a session yet; take mini or none.")
+    return loading.UniVSSegmenter(model.to(device), name=arguments.model)
 
 
 def _size(text: str) -> tuple[int, int]:

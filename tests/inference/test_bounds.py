@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 
 import numpy as np
@@ -133,6 +134,31 @@ def test_prompts_from_another_thread_do_not_disturb_a_running_propagation() -> N
     thread.join()
     assert not errors
     assert {t: each[1] for t, each in seen.items()} == masks
+
+
+def test_propagations_side_by_side_and_masks_dropped_on_the_way_give_the_same_masks() -> None:
+    frames = squares(30)
+
+    def prepared() -> VideoSession:
+        session = open_session(frames)
+        session.add_click(1, 0, [centre(0, 0)])
+        session.add_click(1, 18, [centre(0, 18)])
+        session.add_click(2, 3, [centre(1, 3)])
+        return session
+
+    expected = masks_of(list(prepared().propagate()))
+    session, seen = prepared(), {}
+    first, second = session.propagate(), session.propagate()
+    for steps, run in ((5, first), (12, second), (9, first), (3, second), (20, first), (20, second)):
+        for result in itertools.islice(run, steps):
+            seen |= masks_of([result])
+    assert seen == expected
+    session, seen = prepared(), {}
+    for result in session.propagate():
+        seen |= masks_of([result])
+        if result.index in (4, 20):
+            session.forget_masks()
+    assert seen == expected == masks_of(list(session.propagate()))
 
 
 def test_a_mask_that_is_not_finite_is_caught_where_it_arises() -> None:

@@ -47,7 +47,8 @@ def busy_session(predictor: VideoPredictor, video: Path) -> VideoSession:
     session.add_mask(4, 2, np.eye(48, 80, dtype=bool))
     session.add_text(5, "blue")
     session.rename(1, "büs")
-    list(session.propagate(start=0, end=3))
+    with pytest.warns(SessionWarning, match="blue"):
+        list(session.propagate(start=0, end=3))
     return session
 
 

@@ -104,11 +104,8 @@ def _frames(
     session: VideoSession, arguments: argparse.Namespace, task: Task, progress: Progress
 ) -> Iterator[FrameResult]:
     direction = "both" if arguments.backward else "forward"
-    if session.length is None:
-        return session.propagate(direction=direction)
-    start = 0 if arguments.start is None else arguments.start
-    end = start if task.single_frame else arguments.end
-    return session.propagate(start, end, direction, on_step=progress)
+    end = (arguments.start or 0) if task.single_frame else arguments.end
+    return session.propagate(arguments.start, end, direction, on_step=progress)
 
 
 class Progress:

@@ -8,7 +8,7 @@ finds never depends on the interruption.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -30,6 +30,11 @@ class Run:
     direction: int
     start: int
     stop: int
+
+    @property
+    def begin(self) -> int:
+        """The frame of the gap with which a pass begins."""
+        return self.gap.first if self.direction > 0 else self.gap.last
 
     def holds(self, frame: int) -> bool:
         """Whether the frame is part of the work."""
@@ -64,8 +69,13 @@ class Follower:
         live = self._live.get(object_id)
         return live.next_frame if live is not None and live.key == key else None
 
+    def in_step(self, frame: int, runs: Sequence[Run]) -> bool:
+        """Whether all runs that hold this frame begin with it or stand before it; else they have to be planned anew."""
+        held = [run for run in runs if run.holds(frame)]
+        return all(frame in (run.begin, self.next_frame(run.object_id, run.gap.key)) for run in held)
+
     def advance(self, frame: int, runs: Sequence[Run], book: ResultBook) -> None:
-        """Follow the objects of all runs that hold this frame into it, and store what is found."""
+        """Follow the objects of all runs that hold this frame into it, and store what is found; see ``in_step``."""
         runs = [run for run in runs if run.holds(frame)]
         self._begin([run for run in runs if self.next_frame(run.object_id, run.gap.key) != frame])
         masks = self._masks(frame, [run for run in runs if not self._expired(run)])
@@ -155,8 +165,7 @@ def _run(
         return None
     direction = follower.direction
     near, far = (int(missing[0]), int(missing[-1]))[::direction]
-    start = gap.first if direction > 0 else gap.last
+    run = Run(object_id, gap, direction, near, far)
     going = follower.next_frame(object_id, gap.key)
-    if going is not None and (near - going) * direction >= 0:
-        start = going
-    return Run(object_id, gap, direction, start, far)
+    goes_on = going is not None and (near - going) * direction >= 0
+    return replace(run, start=going if goes_on else run.begin)

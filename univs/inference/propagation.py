@@ -106,6 +106,9 @@ class Propagation:
             if not self._remaining(sweep, runs, position, output):
                 return
             with self._lock:
+                if not self._followers[sweep.direction].in_step(position, runs):
+                    planned = None  # another propagation or an edit moved the passes meanwhile
+                    continue
                 self._visit(sweep, position, runs)
             counter.step()
             if position == output and sweep.outputs(output):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -199,6 +200,7 @@ class VideoSession:
         """Drop every computed mask and memory, keep the prompts; propagating again gives the same masks."""
         with self._lock:
             self.book.clear()
+            self._history.amend(replace(self.timeline, objects=dict(self.timeline.objects)))  # runs are planned anew
             for follower in self._followers.values():
                 follower.reset()
 
