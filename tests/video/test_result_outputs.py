@@ -166,6 +166,23 @@ def test_a_full_disk_is_one_sentence(uneven_clip: Path, tmp_path: Path, monkeypa
     assert json.loads((tmp_path / "results.json").read_text())["complete"] is False
 
 
+def test_a_disk_that_is_full_in_the_end_leaves_no_half_files(
+    uneven_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    video = open_video(uneven_clip)
+    writer = ResultWriter(tmp_path, video)
+    for index in range(FRAMES):
+        writer.write(video.frame(index), result_of(index))
+    monkeypatch.setattr("univs.video.files.os.replace", full)
+    with pytest.raises(UserError, match="results.json cannot be written: the disk is full"):
+        writer.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["masks"]
+    assert len(list((tmp_path / "masks").iterdir())) == FRAMES
+
+
 def test_writing_needs_no_more_than_one_open_video(
     uneven_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

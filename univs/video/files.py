@@ -63,11 +63,14 @@ def partial_path(path: Path) -> Path:
 def written_whole(path: Path) -> Iterator[Path]:
     """Give a temporary path that takes the place of ``path`` when the block ends well, and vanishes otherwise.
 
+    The folder is made if it is not there.
+
     Raises:
         UserError: the file cannot be written.
     """
     partial = partial_path(path)
     with file_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield partial
             os.replace(partial, path)

@@ -155,6 +155,10 @@ class ResultWriter:
         try:
             report.write_results(self.folder / "results.json")
             return {"results": self.folder / "results.json", **self._finish(report)}
+        except BaseException:
+            for output in self._outputs.values():
+                output.abort()
+            raise
         finally:
             self._store.close()
             self._store = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -187,15 +188,19 @@ class VideoWriter:
             return None
         encoder, self._encoder = self._encoder, None
         with file_errors(self.path):
-            encoder.close()
-            os.replace(self._partial, self.path)
+            try:
+                encoder.close()
+                os.replace(self._partial, self.path)
+            finally:
+                self._partial.unlink(missing_ok=True)
         return self.path
 
     def abort(self) -> None:
         """Close and leave nothing behind."""
         if self._encoder is not None:
             encoder, self._encoder = self._encoder, None
-            encoder.close()
+            with suppress(OSError):
+                encoder.close()
             self._partial.unlink(missing_ok=True)
 
     def __enter__(self) -> VideoWriter:
