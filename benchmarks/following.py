@@ -87,10 +87,11 @@ def _print(name: str, row: dict[str, float]) -> None:
 def _sequences(names: list[str] | None) -> list[VideoSequence]:
     found = [sequence for split in ("val", "train") for sequence in read_sequences(development_root(), split)]
     names = names or [sequence.name for sequence in read_sequences(development_root(), "val")]
-    chosen = [sequence for sequence in found if sequence.name in names]
-    if not chosen:
-        raise UserError(f"No sequence was found below {development_root()}; set UNIVS_DATA or check --sequences.")
-    return chosen
+    missing = set(names) - {sequence.name for sequence in found}
+    if missing or not names:
+        wanted = ", ".join(sorted(missing)) or "validation sequences"
+        raise UserError(f"{development_root()} has no {wanted}; set UNIVS_DATA or check --sequences.")
+    return [sequence for sequence in found if sequence.name in names]
 
 
 def score(sequence: VideoSequence, masks: Iterator[Masks]) -> dict[str, float]:
