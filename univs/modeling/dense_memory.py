@@ -127,7 +127,7 @@ class ObjectDecoder(nn.Module):
 
 @dataclass
 class DenseMaps:
-    """What the dense memory keeps of T frames: keys, descriptors, code_context [T, ., h8, w8], the decoder's context."""
+    """What the dense memory keeps of T frames: keys, descriptors, code_context [T, ., h8, w8], decoder's context."""
 
     keys: Tensor
     descriptors: Tensor

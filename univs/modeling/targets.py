@@ -25,7 +25,8 @@ class TargetSettings:
     """How many objects are kept, and how detection data are prompted.
 
     max_objects: objects kept per video. visual_prompt_share: share of detection batches with visual prompts, the rest
-    has class names. visual_prompt_datasets: always visual. crowded_datasets: thinned out to twice ``max_objects`` first.
+    has class names. visual_prompt_datasets: always visual. crowded_datasets: thinned out to twice ``max_objects``
+    first.
     """
 
     max_objects: int = 30

@@ -131,7 +131,7 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], partial: bool = Fa
 
 
 def translate_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names of a state without the prefix of DistributedDataParallel, and in our terms if they are the published ones."""
+    """Names of a state without the prefix of DistributedDataParallel, and ours in the place of published ones."""
     names = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     if not any(name.startswith(_PUBLISHED_PREFIX) for name in names):
         return names

@@ -48,11 +48,11 @@ class PromptTokens:
     valid: [K] bool; an invalid prompt has all-zero tokens.
     kind: "visual", "category" or "expression"; of text, the first token is the one that becomes the query.
     negative: [K, L] bool, tokens that say where the object is not; None where there are none.
-    memory_features, memory_positions: [K, M, T, C] what the prompt cross-attention reads instead of ``features`` (tokens
-        of remembered frames), and their position codes (None for text); None: it reads ``features``.
+    memory_features, memory_positions: [K, M, T, C] what the prompt cross-attention reads instead of ``features``
+        (tokens of remembered frames), and their position codes (None for text); None: it reads ``features``.
     sentences: [K, D] text embedding of each expression, for its class logit.
-    dense_logits: [K, T, H/4, W/4] mask logits of a dense memory, or None. dense_features: [K, T, C'] what a dense memory
-        read for each object, or None.
+    dense_logits: [K, T, H/4, W/4] mask logits of a dense memory, or None.
+    dense_features: [K, T, C'] what a dense memory read for each object, or None.
     """
 
     features: Tensor
