@@ -15,7 +15,7 @@ CLIP = ROOT / "datasets" / "demo_clips" / "dog_walk.mp4"
 OUTPUT = ROOT / "output" / "demo"
 PROMPTS = [
     *("--click", "1:300,225@0", "--name", "1:dog"),
-    *("--box", "2:345,30,422,102@0", "--name", "2:gate"),
+    *("--box", "2:420,32,527,116@0", "--name", "2:gate"),
     *("--text", "3:the woman in the white shirt", "--name", "3:woman"),
 ]
 RUNS = {

@@ -13,8 +13,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from univs.errors import UserError
-from univs.modeling.weights import read_checkpoint, save_weights
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from univs.errors import UserError  # noqa: E402
+from univs.modeling.weights import read_checkpoint, save_weights  # noqa: E402
 
 
 def main() -> int:

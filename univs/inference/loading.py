@@ -41,7 +41,7 @@ def load_segmenter(
     built = build_model(cfg)
     load_state(built, read_checkpoint(file)["model"], source=str(file))
     area, window = QUALITIES[quality]
-    settings = SegmenterSettings(area=area, bank=BankSettings(window=window, wide_window=2 * window))
+    settings = SegmenterSettings(area=area, bank=BankSettings(window=window, wide_window=3 * window))
     name = f"{Path(file).stem}-{_digest(file)}-{quality}"
     return UniVSSegmenter(built.to(choose_device(device)), settings, name)
 

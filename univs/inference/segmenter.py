@@ -14,7 +14,6 @@ from univs.inference import dense_discovery, dense_following
 from univs.inference.dense_bank import BankSettings, DenseBank, cell_box
 from univs.inference.geometry import MaskGeometry
 from univs.inference.protocol import Answer, Discovery
-from univs.inference.zooming import crop_round, moved, put_back
 from univs.modeling.dense_memory import DenseMaps
 from univs.modeling.prompt_answer import AnswerMaps, FramePrompts
 from univs.structures import (
@@ -37,8 +36,6 @@ class SegmenterSettings:
 
     area: pixels of the network input; sides are multiples of ``divisor`` in nearly the frame's own shape.
     bank: budget of the dense memory. discovery, sentence: what counts as found by category, by a sentence.
-    zoom_margin, zoom_largest: margin of the closer look at prompted objects, in sides of the object, and the largest
-    part of the frame's side that it shows.
     """
 
     area: int = 352 * 640
@@ -46,15 +43,12 @@ class SegmenterSettings:
     bank: BankSettings = BankSettings(window=11)
     discovery: dense_discovery.DiscoverySettings = dense_discovery.DiscoverySettings()
     sentence: dense_discovery.DiscoverySettings = dense_discovery.DiscoverySettings(warm=0.15, accept=0.1, instances=3)
-    zoom_margin: float = 0.3
-    zoom_largest: float = 0.6
 
 
 @dataclass
 class EncodedFrame(FrameFeatures):
-    """Features of one frame with its pixels and the maps of the dense parts beside them."""
+    """Features of one frame with the maps of the dense parts beside them."""
 
-    frame: np.ndarray | None = None
     dense: DenseMaps | None = None
     blank: Tensor | None = None
     answering: AnswerMaps | None = None
@@ -96,7 +90,7 @@ class UniVSSegmenter:
         pixels = torch.from_numpy(image).to(self.device).permute(2, 0, 1)[None].float()
         inputs = self.model.normalised_frames([{"image": pixels}])
         features = self.model.encode(inputs.contiguous(memory_format=torch.channels_last))
-        return EncodedFrame(**vars(features), frame=frame, dense=self.model.dense_memory.maps(features.backbone))
+        return EncodedFrame(**vars(features), dense=self.model.dense_memory.maps(features.backbone))
 
     @torch.inference_mode()
     def answer(
@@ -117,8 +111,7 @@ class UniVSSegmenter:
         if not placed and base is None:
             return self._named(features, prompts)
         logits = self._read(features, size, prompts, base)
-        best = self._closer(features, size, prompts, base, logits[0])
-        answers = [_answer(x) for x in (best, *logits[1:])]
+        answers = [_answer(x) for x in logits]
         clicks = sum(len(p.points) for p in prompts if isinstance(p, PointPrompt))
         if not alternatives or clicks != 1 or len(prompts) > 1 or base is not None:
             return answers[:1]
@@ -131,22 +124,6 @@ class UniVSSegmenter:
         answer, maps = self.model.prompt_answer, self._answering(features)
         drawn = self._frame_prompts(prompts, size, None if base is None else self._shrunk(base, features))
         return answer(answer.prompt_maps(maps, drawn)[None], maps.context)[0]
-
-    def _closer(
-        self,
-        features: EncodedFrame,
-        size: tuple[int, int],
-        prompts: Sequence[Prompt],
-        base: np.ndarray | None,
-        first: Tensor,
-    ) -> Tensor:
-        """The answer [h4, w4] after a second look at a crop round the first one, where that shows more."""
-        crop = crop_round(first, prompts, size, self.settings.zoom_margin, self.settings.zoom_largest)
-        if crop is None:
-            return first
-        closer = self.encode(np.ascontiguousarray(crop.pixels(features.frame)))
-        part = None if base is None else crop.pixels(base)
-        return put_back(self._read(closer, crop.size, moved(prompts, crop), part)[0], crop, size, tuple(first.shape))
 
     def _named(self, features: EncodedFrame, prompts: Sequence[Prompt]) -> list[Answer]:
         """The object that a sentence alone describes; its score is how well it fits."""
