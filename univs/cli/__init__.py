@@ -10,6 +10,8 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+from tqdm import tqdm
+
 from univs import __version__
 from univs.cli import demo
 from univs.errors import UserError
@@ -57,4 +59,4 @@ def guarded(command: object, arguments: argparse.Namespace) -> int:
 def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
     """Warnings for users (all that are UserWarnings) as one line; others are for developers and are left out."""
     if issubclass(category, UserWarning):
-        print(f"univs: note: {message}", file=sys.stderr)
+        tqdm.write(f"univs: note: {message}", file=sys.stderr)  # above a progress bar, if there is one

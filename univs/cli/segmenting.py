@@ -131,9 +131,9 @@ def _report(session: VideoSession, folder: Path, written: dict[str, Path], saved
     """Say what was found, what was written and where."""
     for object_id, item in session.objects.items():
         label = " ".join(filter(None, (str(object_id), item.name, item.category)))
-        frames = ", ".join(str(frame.frame) for frame in item.frames) or "none"
-        how = "found in frame" if item.discovered else "prompted in frame"
-        print(f"  object {label}: {how} {frames}")
+        frames = ", ".join(str(frame.frame) for frame in item.frames)
+        how = f"{'found' if item.discovered else 'prompted'} in frame {frames}" if frames else "not found"
+        print(f"  object {label}: {how}")
     print(f"Wrote to {folder}:")
     for what, path in written.items():
         name = path.relative_to(folder).as_posix() + ("/" if path.is_dir() else "")
