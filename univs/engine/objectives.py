@@ -132,35 +132,47 @@ class AnsweringObjective(Objective):
         context = [torch.cat([x[o.picture : o.picture + 1] for o in objects]) for x in maps.context]
         targets = torch.stack([o.target for o in objects]).to(maps.coarse.device)
         known = torch.stack([o.known for o in objects]).to(maps.coarse.device)
-        mask_terms, dice_terms = [], []
+        others = torch.stack([o.others for o in objects]).to(maps.coarse.device)
+        mask_terms, dice_terms, other_terms = [], [], []
         for turn in range(self.rounds):
             prompts = [self.model.prompt_answer.prompt_maps(maps.frame(o.picture), o.prompts) for o in objects]
             logits = self.model.prompt_answer(torch.stack(prompts), context)
             mask_terms.append(hard_pixel_cross_entropy(logits[:, 0], targets, known, 0.5))
             dice_terms.append(dice_loss(logits[:, 0], targets, known))
+            other_terms.append((F.softplus(logits[:, 0]) * others).sum() / others.sum().clamp(min=1))
             if turn == 0:
                 best = _best_alternative(logits, targets, known)
                 mask_terms.append(0.5 * hard_pixel_cross_entropy(best, targets, known, 0.5))
                 dice_terms.append(0.5 * dice_loss(best, targets, known))
             for item, mask in zip(objects, logits[:, 0].detach(), strict=True):
                 item.correct(mask)
-        return {"loss_answer_mask": 2 * sum(mask_terms), "loss_answer_dice": sum(dice_terms)}
+        # what belongs to another object is the likeliest thing to be taken for this one
+        return {
+            "loss_answer_mask": 2 * sum(mask_terms),
+            "loss_answer_dice": sum(dice_terms),
+            "loss_answer_others": 0.5 * sum(other_terms),
+        }
 
 
 class PicturedObject:
     """One object of one picture, what is known of it, and the prompts given so far."""
 
-    def __init__(self, picture: int, mask: np.ndarray, unknown: np.ndarray, rng: np.random.Generator) -> None:
-        self.picture, self.mask, self.unknown, self.rng = picture, mask, unknown, rng
-        self.target = F.avg_pool2d(torch.from_numpy(mask).float()[None], 4)[0]
-        self.known = F.avg_pool2d(torch.from_numpy(~unknown).float()[None], 4)[0]
+    def __init__(self, picture: int, number: int, id_map: np.ndarray, rng: np.random.Generator) -> None:
+        self.picture, self.rng = picture, rng
+        self.mask, self.unknown = id_map == number, id_map == UNKNOWN
+        others = (id_map > 0) & ~self.mask & ~self.unknown
+        self.target, self.known, self.others = (
+            F.avg_pool2d(torch.from_numpy(area).float()[None], 4)[0] for area in (self.mask, ~self.unknown, others)
+        )
         self.prompts = FramePrompts(torch.zeros(0, 2), torch.zeros(0, dtype=torch.long))
 
     def start(self, text: Tensor | None) -> None:
-        """Draw the first prompt: a click, a box, a scribble or (if given) the object's name."""
+        """Draw the first prompt: a click, a box, a scribble, the object's name (if given), or name and click."""
         draw = self.rng.random()
-        if text is not None and draw < 0.2:
+        if text is not None and draw < 0.3:
             self.prompts.text = text
+            if draw >= 0.15:
+                self._add([(first_click(self.rng, self.mask), 1)])
         elif draw < 0.45:
             box = np.asarray(jittered_box(self.rng, self.mask), np.float32)
             height, width = self.mask.shape
@@ -195,7 +207,7 @@ def _choose_objects(picture: int, sample: Sample, objective: AnsweringObjective)
     chosen = rng.choice(len(areas), count, replace=False, p=np.sqrt(areas) / np.sqrt(areas).sum()) if count else []
     out = []
     for i in chosen:
-        item = PicturedObject(picture, id_map == i + 1, id_map == UNKNOWN, rng)
+        item = PicturedObject(picture, int(i) + 1, id_map, rng)
         name = objective.names.of_object(sample, int(i), rng)
         item.start(None if name is None else objective.names.embed([name])[0])
         out.append(item)
