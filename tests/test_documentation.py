@@ -12,6 +12,7 @@ import io
 import re
 import runpy
 import shlex
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -161,7 +162,7 @@ def check_make(words: list[str]) -> None:
 
 def check_tool(tool: str, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The program tells of every option that is used, and its configuration can be used with the keys that are set."""
-    monkeypatch.syspath_prepend(str((ROOT / tool).parent))
+    monkeypatch.setattr("sys.path", [str((ROOT / tool).parent), *sys.path])
     told = help_of(tool)
     for word in words:
         if word.startswith("--"):

@@ -31,8 +31,9 @@ def main() -> int:
         code = univs(["demo", "--video", str(CLIP), *arguments, "--output", str(OUTPUT / name)])
         if code:
             return code
+    folder = OUTPUT.relative_to(ROOT)
     print(
-        f"\nOpen {OUTPUT.relative_to(ROOT)}/prompts/overlay.mp4 and {OUTPUT.relative_to(ROOT)}/categories/overlay.mp4.\n"
+        f"\nOpen {folder}/prompts/overlay.mp4 and {folder}/categories/overlay.mp4.\n"
         "With your own video:\n"
         "  .venv/bin/univs demo --video YOUR.mp4 --click 1:320,180@0\n"
         "  .venv/bin/univs demo --video YOUR.mp4 --categories person,dog\n"

@@ -75,7 +75,8 @@ class QueryObjective(Objective):
                 present, _padded(prompts), videos=len(clips), discover=False, auxiliary=True
             )
             terms.append(_step_losses(prediction, present, clips, step, alone))
-            masks = [rows[: len(c.masks), 0].detach().sigmoid() for rows, c in zip(prediction.mask_logits, clips)]
+            found = zip(prediction.mask_logits, clips, strict=False)
+            masks = [rows[: len(clip.masks), 0].detach().sigmoid() for rows, clip in found]
             last = self._tokens(present, masks)
             for memory, mask in zip(memories, masks, strict=False):
                 memory.remember(step, mask)

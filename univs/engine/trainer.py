@@ -180,8 +180,8 @@ class Trainer(TrainerBase):
         if broken:
             samples = [sample.get("sample", "?") for sample in batch]
             raise UserError(
-                f"Training stopped at step {self.iter}: {broken} (samples {samples} of the data). Continue from the last "
-                "checkpoint with a lower SOLVER.BASE_LR, stronger SOLVER.CLIP_GRADIENTS or SOLVER.AMP.ENABLED False."
+                f"Training stopped at step {self.iter}: {broken} (samples {samples} of the data). Continue from the "
+                "last checkpoint with a lower SOLVER.BASE_LR, stronger SOLVER.CLIP_GRADIENTS or SOLVER.AMP.ENABLED False."
             )
 
 
