@@ -18,19 +18,23 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
-import cv2
-import numpy as np
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from univs import runtime
-from univs.data.catalog import development_root
-from univs.data.formats.palette_folders import VideoSequence, read_sequences
-from univs.data.prompt_drawing import tight_box
-from univs.errors import UserError
-from univs.evaluation.metrics.region_boundary import boundary_accuracy, region_similarity
-from univs.inference.predictor import VideoPredictor
-from univs.inference.session import VideoSession
-from univs.video.palette import read_palette_mask
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+from PIL import Image  # noqa: E402
+
+from univs import runtime  # noqa: E402
+from univs.data.catalog import development_root  # noqa: E402
+from univs.data.formats.palette_folders import VideoSequence, read_sequences  # noqa: E402
+from univs.data.prompt_drawing import tight_box  # noqa: E402
+from univs.errors import UserError  # noqa: E402
+from univs.evaluation.metrics.region_boundary import boundary_accuracy, region_similarity  # noqa: E402
+from univs.inference.predictor import VideoPredictor  # noqa: E402
+from univs.inference.session import VideoSession  # noqa: E402
+from univs.video.palette import read_palette_mask  # noqa: E402
 
 Masks = dict[int, np.ndarray]
 
@@ -96,7 +100,7 @@ def _sequences(names: list[str] | None) -> list[VideoSequence]:
 
 def score(sequence: VideoSequence, masks: Iterator[Masks]) -> dict[str, float]:
     """J and F of one sequence; ``masks`` gives the masks of every frame by object id, in order."""
-    truth = [read_palette_mask(path) for path in sequence.mask_files]
+    truth = [np.array(Image.open(path)) for path in sequence.mask_files]  # frames without any object are right
     ids = [int(i) for i in np.unique(truth[0]) if i not in (0, 255)]
     regions: dict[int, list[float]] = {i: [] for i in ids}
     boundaries: dict[int, list[float]] = {i: [] for i in ids}

@@ -20,13 +20,15 @@ class BankSettings:
     """Budget of the bank.
 
     window: radius, in cells of stride 8, in which evictable frames are searched; wide_window: the same for permanent
-    frames, from which an object may have moved far; reach: cells that an object may move from one frame to the next; kept: evictable frames kept besides the last one; interval: at least so many frames between two kept ones;
+    frames, from which an object may have moved far; reach: cells that the edges of an object may move in a frame
+    beyond what they moved lately; kept: evictable frames kept besides the last one; interval: at least so many frames
+    between two kept ones;
     confidence: a frame is kept only when the object's score is at least this.
     """
 
     window: int = 8
     wide_window: int = 16
-    reach: int = 6
+    reach: int = 3
     kept: int = 2
     interval: int = 5
     confidence: float = 0.6
@@ -57,6 +59,7 @@ class ObjectMemory:
     last: int | None = None
     box: tuple[int, int, int, int] | None = None
     missing: int = 0
+    speed: int = 0
 
     @property
     def frames(self) -> tuple[tuple[int, bool], ...]:
@@ -100,6 +103,9 @@ class DenseBank:
         """Say in which cells (`cell_box`) an object was last seen; None when it is not in the frame."""
         item = self.objects[object_id]
         item.missing = 0 if box is not None else item.missing + 1
+        if box is not None and item.box is not None:
+            moved = max(abs(new - old) for new, old in zip(box, item.box, strict=True))
+            item.speed = max(moved, item.speed - 1)
         item.box = box or item.box
 
     def forget(self, object_ids: Sequence[int] | None = None, frames: Sequence[int] | None = None) -> None:

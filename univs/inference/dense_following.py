@@ -18,6 +18,7 @@ from univs.modeling.dense_memory import DenseMaps, DenseMemory
 
 ABSENT = -10.0  # logit of a pixel outside an object's region
 ALMOST_ABSENT = -4.0  # logits below are stored as an empty mask
+LARGEST_SPEED = 8  # cells per frame
 MISSING_REACH = 8  # most cells by which the region of an object that is not seen grows, one with every frame
 CODE_REACH = 2  # cells that a cell of the mask reaches in the code of an object: two 3x3 convolutions
 TILE = (8, 16)  # cells of stride 8
@@ -118,10 +119,10 @@ def _decode(memory: DenseMemory, item: ObjectMemory, maps: DenseMaps, affinity: 
 
 
 def _region(item: ObjectMemory, margin: int, height: int, width: int) -> Box:
-    """Where an object can be: its last box with a margin that grows while it is missing; sides are even."""
+    """Where an object can be: its last box and a margin for its speed, growing while it is missing; sides are even."""
     if item.box is None:
         return 0, 0, height, width
-    grow = margin + min(item.missing, MISSING_REACH)
+    grow = margin + min(item.speed, LARGEST_SPEED) + min(item.missing, MISSING_REACH)
     top, left, bottom, right = item.box
     top, left = max(0, top - grow) // 2 * 2, max(0, left - grow) // 2 * 2
     return top, left, min(height, (bottom + grow + 1) // 2 * 2), min(width, (right + grow + 1) // 2 * 2)
