@@ -16,9 +16,43 @@ WIDEST_SHARE = 0.6
 TALLEST_SHARE = 0.25
 
 
+EAST_ASIAN_FONTS = (
+    *("NotoSansCJK-Bold.ttc", "NotoSansCJK-Regular.ttc", "wqy-zenhei.ttc", "DroidSansFallbackFull.ttf"),
+    *("PingFang.ttc", "Hiragino Sans GB.ttc", "AppleSDGothicNeo.ttc", "msyhbd.ttc", "msyh.ttc", "malgun.ttf"),
+)
+"""Files of the system's own fonts to look for when a name has letters that the usual font has not."""
+
+Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
+
+
+def font_for(text: str, size: int) -> Font:
+    """The usual font of ``size`` pixels, or one of the system's that knows more letters where ``text`` needs them."""
+    if text.isascii() or not any(_is_missing(letter, size) for letter in text):
+        return usual_font(size)
+    return east_asian_font(size) or usual_font(size)
+
+
 @lru_cache(maxsize=8)
-def font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    """A font of ``size`` pixels: DejaVu, which Matplotlib carries and which knows most alphabets, or Pillow's own."""
+def east_asian_font(size: int) -> Font | None:
+    """The first of EAST_ASIAN_FONTS that this system has."""
+    for name in EAST_ASIAN_FONTS:
+        try:
+            return ImageFont.truetype(name, size)
+        except OSError:
+            continue
+    return None
+
+
+@lru_cache(maxsize=4096)
+def _is_missing(letter: str, size: int) -> bool:
+    """Whether the usual font draws its mark for unknown letters."""
+    font = usual_font(size)
+    return not letter.isspace() and bytes(font.getmask(letter)) == bytes(font.getmask("\uffff"))
+
+
+@lru_cache(maxsize=8)
+def usual_font(size: int) -> Font:
+    """DejaVu, which Matplotlib carries and which knows most alphabets, or Pillow's own."""
     matplotlib = find_spec("matplotlib")
     if matplotlib and matplotlib.origin:
         path = Path(matplotlib.origin).parent / "mpl-data/fonts/ttf/DejaVuSans-Bold.ttf"
@@ -30,16 +64,17 @@ def font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
 @lru_cache(maxsize=512)
 def plate(text: str, size: int, colour: tuple[int, int, int]) -> np.ndarray:
     """A name plate [h, w, 4] uint8 RGBA: rounded, in the object's colour, the text black or white, whichever reads."""
-    left, top, right, bottom = font(size).getbbox(text)
+    font = font_for(text, size)
+    left, _, right, _ = font.getbbox(text)
     margin = max(round(size * 0.3), 1)
-    ascent, descent = font(size).getbbox("Hg")[1::2]
+    ascent, descent = font.getbbox("Hg")[1::2]
     width, height = int(right - left) + 2 * margin, int(descent - ascent) + 2 * margin
     image = Image.new("RGBA", (width, height), (0, 0, 0, 0))
     canvas = ImageDraw.Draw(image)
     canvas.rounded_rectangle((0, 0, width - 1, height - 1), radius=margin, fill=(*colour, 235))
     luminance = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
     ink = (20, 20, 20, 255) if luminance > 120 else (255, 255, 255, 255)
-    canvas.text((margin - left, margin - ascent), text, font=font(size), fill=ink)
+    canvas.text((margin - left, margin - ascent), text, font=font, fill=ink)
     return np.asarray(image)
 
 
