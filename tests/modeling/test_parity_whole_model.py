@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from contextlib import contextmanager
 
 import pytest
 import torch
@@ -12,6 +11,7 @@ from tests import parity, rule
 from tests.modeling.training_cases import CLASS_RANGES, CONFIGS, case_samples
 from univs.config import get_config
 from univs.modeling.clip_losses import ClipLosses
+from univs.modeling.long_video import LongVideoLosses
 from univs.modeling.meta_arch import UniVS
 from univs.modeling.published_names import to_published
 from univs.modeling.text import ClipTextEncoder
@@ -103,42 +103,65 @@ def _case_class_logits(case, model, prediction):
     return model.mask_decoder.heads.class_logits(prediction.embeddings.transpose(1, 2), table)
 
 
-@contextmanager
-def _recorded(bits, monkeypatch):
-    """Predictions and targets of every clip that the losses see; the sides of small logits are set clip by clip."""
-    clips = []
-    original = ClipLosses.predict
+class _Recorder:
+    """Keeps the prediction and the targets of every clip, and the memory of the first one of a long video."""
 
-    def predict(self, features, targets, prompts):
-        bits.start(len(clips))
-        clips.append((original(self, features, targets, prompts), targets))
-        return clips[-1][0]
+    def __init__(self, bits, monkeypatch) -> None:
+        self.clips, self.memory = [], None
+        predict, remember = ClipLosses.predict, LongVideoLosses._memory
 
-    monkeypatch.setattr(ClipLosses, "predict", predict)
-    yield clips
+        def recorded_predict(losses, features, targets, prompts):
+            bits.start(len(self.clips))
+            self.clips.append((predict(losses, features, targets, prompts), targets))
+            return self.clips[-1][0]
+
+        def recorded_memory(losses, features, target):
+            self.memory = remember(losses, features, target)
+            return self.memory
+
+        monkeypatch.setattr(ClipLosses, "predict", recorded_predict)
+        monkeypatch.setattr(LongVideoLosses, "_memory", recorded_memory)
+
+    def whole_ids(self) -> torch.Tensor:
+        """Identities [n, V] of the one video of all clips, which overlap."""
+        by_frame = {}
+        for _, (target,) in self.clips:
+            by_frame |= dict(zip(target.frame_indices.tolist(), target.ids.unbind(1), strict=True))
+        return torch.stack([by_frame[frame] for frame in sorted(by_frame)], 1)
 
 
 def _train(case, monkeypatch):
-    """Model, weighted losses, recorded clips of the training forward of a case."""
+    """Model, weighted losses, and what was recorded in the training forward of a case."""
     model = _model(case)
-    with parity.sign_bits(case) as bits, _recorded(bits, monkeypatch) as clips:
+    with parity.sign_bits(case) as bits:
+        recorder = _Recorder(bits, monkeypatch)
         losses = model(case_samples(case))
-    return model, losses, clips
+    return model, losses, recorder
+
+
+def _check_targets(case, recorder) -> None:
+    for video, target in enumerate(recorder.clips[0][1]):
+        if len(recorder.clips) > 1:
+            target.ids = recorder.whole_ids()
+        for stored, own in TARGET_NAMES.items():
+            if f"video{video}_{stored}" in case.outputs:
+                case.check(f"video{video}_{stored}", getattr(target, own))
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("case", parity.cases("train_stage"))
 def test_parity_training_forward(case, monkeypatch):
-    model, losses, clips = _train(case, monkeypatch)
-    for number, (prediction, _) in enumerate(clips):
+    model, losses, recorder = _train(case, monkeypatch)
+    for number, (prediction, _) in enumerate(recorder.clips):
         case.check(f"clip{number}_pred_logits", _case_class_logits(case, model, prediction))
         case.check(f"clip{number}_pred_masks", prediction.mask_logits)
         case.check(f"clip{number}_pred_embds", prediction.embeddings)
-    for video, target in enumerate(clips[0][1]):
-        for stored, own in TARGET_NAMES.items():
-            name = f"video{video}_{stored}"
-            if name in case.outputs and (stored != "ids" or len(clips) == 1):
-                case.check(name, getattr(target, own))
+    _check_targets(case, recorder)
+    assert ("pool_feats" in case.outputs) == (recorder.memory is not None)
+    if recorder.memory is not None:
+        frames = case.config["sampling_frame_num"]
+        case.check("pool_feats", recorder.memory.features.expand(-1, -1, frames, -1))
+        case.check("pool_pe", recorder.memory.positions.expand(-1, -1, frames, -1))
     case.check_losses(losses)
 
 
