@@ -164,7 +164,7 @@ def test_every_import_of_the_library_is_required() -> None:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
             for name in {name.split(".")[0] for name in names} - {"univs"} - sys.stdlib_module_names:
-                if not required & {canonicalize_name(found) for found in distributions.get(name, [])}:
+                if not required & {canonicalize_name(found) for found in distributions.get(name, [name])}:
                     unnamed[name] = path.relative_to(ROOT).as_posix()
     unnamed.pop("pkg_resources", None)  # the layer looks for it, and does without
     assert not unnamed, "name it in requirements/runtime.txt"

@@ -19,7 +19,7 @@ class SessionSettings:
 
     cached_frames: int = 4
     text_interval: int = 5
-    text_threshold: float = 0.5
+    text_threshold: float = 0.3
     discovery_interval: int = 5
     discovery_threshold: float = 0.5
     same_iou: float = 0.5

@@ -91,11 +91,19 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_file_mask())
         os.replace(temporary, path)
     except OSError as error:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
         raise UserError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
+def _file_mask() -> int:
+    """Permissions that this process takes from new files; it can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def load_state(model: nn.Module, state: Mapping[str, Tensor], partial: bool = False, source: str = "") -> LoadReport:
