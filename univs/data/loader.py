@@ -161,6 +161,9 @@ def clip_settings(cfg: CfgNode, batch_size: int) -> ClipSettings:
 def jitter_settings(cfg: CfgNode) -> JitterSettings:
     """Settings of the large scale jitter; the keys are documented at INPUT.AUGMENTATION."""
     keys = cfg.INPUT.AUGMENTATION
+    sides = cfg.INPUT.MIN_SIZE_TRAIN
+    if cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING == "range":
+        sides = range(min(sides), max(sides) + 1)
     return JitterSettings(
         image_size=keys.IMAGE_SIZE,
         min_scale=keys.MIN_SCALE,
@@ -168,6 +171,6 @@ def jitter_settings(cfg: CfgNode) -> JitterSettings:
         square=keys.SQUARE,
         rotation=keys.ROTATION,
         flip=cfg.INPUT.RANDOM_FLIP == "horizontal",
-        short_sides=tuple(cfg.INPUT.MIN_SIZE_TRAIN),
+        short_sides=tuple(sides),
         longest_side=cfg.INPUT.MAX_SIZE_TRAIN,
     )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,21 +66,6 @@ class AveragedWeights(HookBase):
         decay = min(self.decay, (1 + step) / (10 + step)) if self.ramp else self.decay
         for name, average in self.average.items():
             average.lerp_(self._parameters[name], 1 - decay)
-
-    @contextmanager
-    def in_place(self) -> Iterator[None]:
-        """Within the context the model has the averaged weights."""
-        own = {name: value.detach().clone() for name, value in self._parameters.items()}
-        self._put(self.average)
-        try:
-            yield
-        finally:
-            self._put(own)
-
-    @torch.no_grad()
-    def _put(self, values: dict[str, Tensor]) -> None:
-        for name, value in values.items():
-            self._parameters[name].copy_(value)
 
     def state_dict(self) -> dict[str, Any]:
         return {"average": self.average}

@@ -93,6 +93,7 @@ class Trainer(TrainerBase):
             self.objective.start(itertools.islice(iter(self.make_loader(FAR_STEP)), START_BATCHES))
         self._batches = iter(self.make_loader(self.start_iter))
         self.register_hooks(self._output_hooks())
+        logging.getLogger("detectron2.engine.train_loop").addFilter(_is_no_mistake)
         super().train(self.start_iter, self.max_iter)
 
     def run_step(self) -> None:
@@ -181,8 +182,13 @@ class Trainer(TrainerBase):
             samples = [sample.get("sample", "?") for sample in batch]
             raise UserError(
                 f"Training stopped at step {self.iter}: {broken} (samples {samples} of the data). Continue from the "
-                "last checkpoint with a lower SOLVER.BASE_LR, stronger SOLVER.CLIP_GRADIENTS or SOLVER.AMP.ENABLED False."
+                "last checkpoint with a lower SOLVER.BASE_LR, stronger SOLVER.CLIP_GRADIENTS or no SOLVER.AMP.ENABLED."
             )
+
+
+def _is_no_mistake(record: logging.LogRecord) -> bool:
+    """Whether a log entry is anything but the stack trace of a user's mistake, which is told in one sentence."""
+    return not (record.exc_info and isinstance(record.exc_info[1], UserError))
 
 
 def _precision(cfg: CfgNode, model: nn.Module) -> torch.dtype | None:

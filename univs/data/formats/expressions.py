@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
+
+from .json_files import complete_entries, read_json
 
 _SIDES = {"left": "right", "right": "left"}
 
 
 def read_expressions(path: Path) -> dict[str, dict[int, tuple[str, ...]]]:
-    """Sentences by sequence name and object id; empty where the file does not exist (expressions are optional)."""
+    """Sentences by sequence name and object id; empty where the file does not exist (expressions are optional).
+
+    Raises:
+        UserError: the file is not as ``datasets/README.md`` describes it.
+    """
     if not path.exists():
         return {}
     out: dict[str, dict[int, tuple[str, ...]]] = {}
-    for entry in json.loads(path.read_text(encoding="utf-8")):
-        out.setdefault(entry["sequence"], {})[int(entry["object_id"])] = tuple(entry["expressions"])
+    with complete_entries(path):
+        for entry in read_json(path):
+            out.setdefault(entry["sequence"], {})[int(entry["object_id"])] = tuple(entry["expressions"])
     return out
 
 

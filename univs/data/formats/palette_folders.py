@@ -7,7 +7,6 @@ and the development data's, described by ``manifest.json``.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from univs.errors import UserError
 
 from .expressions import read_expressions
+from .json_files import checked_id, complete_entries, read_json
 
 
 @dataclass(frozen=True)
@@ -37,33 +37,24 @@ class VideoSequence:
         return len(self.image_files)
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file of a data set.
-
-    Raises:
-        UserError: the file is missing or is not JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; see datasets/README.md for the layout that is expected there.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid JSON ({error}); fetch or build the data set again.") from None
-
-
 def read_sequences(root: Path, split: str) -> list[VideoSequence]:
     """All sequences of ``split`` ("train" or "val") that the manifest under ``root`` lists, sorted by name.
 
     Sequences named under ``validation_sequences`` belong to "val" whatever else the manifest says of them, so that
     they cannot slip into training.
+
+    Raises:
+        UserError: the manifest is missing or not as ``datasets/README.md`` describes it.
     """
-    manifest = read_json(root / "manifest.json")
+    file = root / "manifest.json"
+    manifest = read_json(file)
     kept_apart = set(manifest.get("validation_sequences", ()))
     expressions = read_expressions(root / "expressions.json")
     found = []
-    for name, entry in sorted(manifest["sequences"].items()):
-        if ("val" if name in kept_apart else entry["split"]) == split:
-            found.append(_sequence(root, name, entry, expressions))
+    with complete_entries(file):
+        for name, entry in sorted(manifest["sequences"].items()):
+            if ("val" if name in kept_apart else entry["split"]) == split:
+                found.append(_sequence(root, name, entry, expressions))
     return found
 
 
@@ -77,7 +68,7 @@ def _sequence(root: Path, name: str, entry: dict[str, Any], expressions: dict) -
         height=entry["height"],
         image_files=tuple(folder / "JPEGImages" / f"{stem}.jpg" for stem in stems),
         mask_files=tuple(folder / "Annotations" / f"{stem}.png" for stem in stems),
-        categories={int(key): tuple(item["categories"]) for key, item in entry["objects"].items()},
+        categories={checked_id(key): tuple(item["categories"]) for key, item in entry["objects"].items()},
         expressions=expressions.get(name, {}),
     )
 

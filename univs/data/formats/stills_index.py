@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .palette_folders import read_json
+from .json_files import checked_id, complete_entries, read_json
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,16 @@ def is_held_back(name: str, every: int = 10) -> bool:
 
 
 def read_stills(root: Path, split: str) -> list[StillPicture]:
-    """All stills of ``split`` ("train", "val" or "all") of every source under ``root``, in a fixed order."""
+    """All stills of ``split`` ("train", "val" or "all") of every source under ``root``, in a fixed order.
+
+    Raises:
+        UserError: an index is not as ``datasets/README.md`` describes it.
+    """
     pictures = []
     for index_file in sorted((root / "stills").glob("*/index.json")):
-        for entry in read_json(index_file):
-            picture = _picture(index_file.parent, entry)
-            if split == "all" or is_held_back(picture.name) == (split == "val"):
-                pictures.append(picture)
-    return pictures
+        with complete_entries(index_file):
+            pictures += [_picture(index_file.parent, entry) for entry in read_json(index_file)]
+    return [item for item in pictures if split == "all" or is_held_back(item.name) == (split == "val")]
 
 
 def _picture(folder: Path, entry: dict[str, Any]) -> StillPicture:
@@ -75,7 +77,7 @@ def _picture(folder: Path, entry: dict[str, Any]) -> StillPicture:
 
 def _object(item: dict[str, Any], breed: tuple[str, ...]) -> StillObject:
     return StillObject(
-        object_id=item["id"],
+        object_id=checked_id(item["id"]),
         categories=(item["category"], *breed),
         area=item["area"],
         box=tuple(item["bbox_xyxy"]),
