@@ -79,9 +79,29 @@ def test_frames_that_have_passed_or_not_arrived_cannot_be_prompted() -> None:
         stream.step(frame)
     with pytest.raises(UserError, match="Frame 13 has not arrived yet; the next one of the stream is 12"):
         stream.add_click(1, 13, [(5, 5)])
-    stream.add_click(1, 1, [(5, 5)])
     with pytest.raises(UserError, match="Frame 1 has passed"):
-        stream.preview(1, 1)
+        stream.add_click(1, 1, [(5, 5)])
+    assert not stream.objects
+
+
+def test_what_a_stream_has_left_behind_cannot_be_undone() -> None:
+    stream = predictor().open_stream((48, 80))
+    stream.add_click(1, 0, [centre(0, 0)])
+    for frame in FRAMES[:11]:
+        stream.step(frame)
+    stream.add_click(1, 10, [(70, 40)], [0])
+    stream.rename(1, "x")
+    stream.step(FRAMES[11])
+    assert stream.undo()  # the name
+    before = stream.timeline
+    with pytest.raises(UserError, match="Frame 0 has passed"):
+        stream.undo()
+    assert stream.timeline is before
+    with pytest.raises(UserError, match="Frame 0 has passed"):
+        stream.clear_prompts(1, 10)
+    with pytest.raises(UserError, match="cannot be computed again"):
+        stream.forget_masks()
+    assert stream.step(FRAMES[12]).masks[1].any()
 
 
 def test_a_sentence_in_a_stream_is_looked_for_from_now_on() -> None:

@@ -16,21 +16,19 @@ import numpy as np
 
 from univs.errors import SessionWarning, UserError
 from univs.inference import checks, editing, session_file
-from univs.inference.answering import AnswerDesk
 from univs.inference.canonical import KINDS
-from univs.inference.discovery import Finder, not_found
-from univs.inference.feature_cache import FeatureCache
-from univs.inference.following import Follower
+from univs.inference.discovery import not_found
 from univs.inference.frame_ranges import FrameRanges
-from univs.inference.propagation import DIRECTIONS, Direction, Propagation
+from univs.inference.propagation import DIRECTIONS, Direction
 from univs.inference.protocol import Segmenter
 from univs.inference.results import ResultBook
 from univs.inference.session_file import SessionContents
+from univs.inference.session_parts import assemble
 from univs.inference.session_result import SessionResult
 from univs.inference.settings import SessionSettings
 from univs.inference.stream import PushedFrames
-from univs.inference.timeline import History, Timeline, TrackedObject
-from univs.inference.viewing import Preview, Viewer
+from univs.inference.timeline import Timeline, TrackedObject
+from univs.inference.viewing import Preview
 from univs.structures import FrameResult, MaskPrompt, Prompt
 from univs.video.source import VideoSource
 
@@ -58,19 +56,12 @@ class VideoSession:
         self.origin = origin
         self.settings = settings or SessionSettings()
         self.finished = FrameRanges()
-        self._history = History(self.settings.undo_steps)
         self._lock = threading.RLock()
         self._position = 0
-        geometry = segmenter.geometry(source.size)
-        self.book = ResultBook(geometry.grid)
-        self._features = FeatureCache(segmenter, source, self.settings.cached_frames)
-        desk = AnswerDesk(segmenter, self._features, self.book, source.size)
-        self._followers = {
-            side: Follower(segmenter, self._features, desk, side, self.settings.expire_frames) for side in (1, -1)
-        }
-        finder = Finder(segmenter, desk, self.book, geometry, self.settings)
-        self._propagation = Propagation(self._history, self.book, self._followers, finder, self._lock)
-        self._viewer = Viewer(self.book, desk, geometry)
+        parts = assemble(segmenter, source, self.settings, self._lock)
+        self.book = parts.book
+        self._history, self._features, self._followers = parts.history, parts.features, parts.followers
+        self._propagation, self._viewer = parts.propagation, parts.viewer
 
     @property
     def size(self) -> tuple[int, int]:
@@ -160,7 +151,7 @@ class VideoSession:
         with self._lock:
             pair = [editing.find(self.timeline, object_id) for object_id in (keep, other)]
             frames = sorted({frame for item in pair for frame in item.user_frames})
-            masks = {frame: MaskPrompt.from_array(self._union(pair, frame)) for frame in frames}
+            masks = {frame: MaskPrompt.from_array(self._viewer.union(pair, frame)) for frame in frames}
             self._edit(lambda timeline: editing.merge(timeline, keep, other, masks))
 
     def clear_prompts(self, object_id: int, frame: int | None = None, kind: str | None = None) -> None:
@@ -180,29 +171,26 @@ class VideoSession:
 
     def undo(self) -> bool:
         """Take back the last edit; False when there is none. Masks that were computed before are there again."""
-        with self._lock:
-            return self._history.undo()
+        return self._go(self._history.undo, self._history.redo)
 
     def redo(self) -> bool:
         """Take back the last undo; False when there is none."""
-        with self._lock:
-            return self._history.redo()
+        return self._go(self._history.redo, self._history.undo)
 
     def reset(self) -> None:
         """Start over with the same video: no objects, no results. Can be undone (masks are then computed again)."""
         with self._lock:
             self._history.commit(Timeline())
             self.finished = FrameRanges()
-            self.forget_masks()
+            self._drop_masks()
             self._position = 0 if self.length is not None else self._position
 
     def forget_masks(self) -> None:
         """Drop every computed mask and memory, keep the prompts; propagating again gives the same masks."""
+        if self.length is None:
+            raise UserError("The masks of a stream cannot be computed again, since its frames are gone; keep them.")
         with self._lock:
-            self.book.clear()
-            self._history.amend(replace(self.timeline, objects=dict(self.timeline.objects)))  # runs are planned anew
-            for follower in self._followers.values():
-                follower.reset()
+            self._drop_masks()
 
     # ---- seeing what comes of it
 
@@ -293,7 +281,7 @@ class VideoSession:
     def restore(self, contents: SessionContents, fill: Callable[[ResultBook], None]) -> None:
         """Take over the contents of a session file and its masks; the undo history starts anew."""
         with self._lock:
-            self.forget_masks()
+            self._drop_masks()
             self._history.restart(contents.timeline)
             self.finished = FrameRanges(contents.finished)
             self._position = contents.position
@@ -339,7 +327,8 @@ class VideoSession:
                 self._position = index + 1 if direction == "forward" else self._position
                 result = self._viewer.frame(self.timeline, index)
             yield result
-        for message in not_found(self.timeline, first, last):
+        cancelled = cancel is not None and cancel.is_set()
+        for message in () if cancelled else not_found(self.timeline, first, last):
             warnings.warn(message, SessionWarning, stacklevel=3)
 
     def _follow_stream(self, cancel: threading.Event | None) -> Iterator[FrameResult]:
@@ -360,20 +349,35 @@ class VideoSession:
     def _edit(self, change: Callable[[Timeline], Timeline]) -> None:
         """Make an edit that can be undone; what is found meanwhile in another thread is not lost."""
         with self._lock:
-            self._history.commit(change(self.timeline).showing(self.book.gaps))
+            timeline = change(self.timeline).showing(self.book.gaps)
+            self._check_reachable(timeline)
+            self._history.commit(timeline)
             self.book.prune(self._history.all)
 
-    def _union(self, items: Sequence[TrackedObject], frame: int) -> np.ndarray:
-        """Union [H, W] of the present masks of objects in a frame; absent before their first prompted frame."""
-        out = np.zeros(self.size, bool)
-        for item in items:
-            own = self._viewer.own_mask(item, frame)
-            after = bool(item.frames) and frame > item.frames[0].frame
-            if after and (own is None or self._viewer.stale(item, frame)):
-                raise UserError(f"Object {item.object_id} has no present mask in frame {frame}: propagate, then merge.")
-            if own is not None:
-                out |= own.mask
-        return out
+    def _go(self, way: Callable[[], bool], back: Callable[[], bool]) -> bool:
+        """Undo or redo, unless a stream has gone too far for it."""
+        with self._lock:
+            moved = way()
+            try:
+                self._check_reachable(self.timeline)
+            except UserError:
+                back()
+                raise
+            return moved
+
+    def _check_reachable(self, timeline: Timeline) -> None:
+        """In a stream a pass can only begin at a frame that is still remembered; UserError where it is not."""
+        for object_id, item in timeline.objects.items() if self.length is None else ():
+            key, anchor = (item.gaps[-1].key, item.gaps[-1].left) if item.frames else (None, None)
+            if anchor is not None and anchor.frame < self._position:
+                if self._followers[1].next_frame(object_id, key) is None:
+                    self.source.receive(anchor.frame)
+
+    def _drop_masks(self) -> None:
+        self.book.clear()
+        self._history.amend(replace(self.timeline, objects=dict(self.timeline.objects)))  # runs are planned anew
+        for follower in self._followers.values():
+            follower.reset()
 
     def _check_frame(self, frame: int) -> int:
         return checks.frame(frame, self.length, self._position)

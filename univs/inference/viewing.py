@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from univs.errors import UserError
 from univs.inference.answering import AnswerDesk, ambiguous, to_array
 from univs.inference.geometry import MaskGeometry
 from univs.inference.mask_store import Entry
@@ -56,6 +58,22 @@ class Viewer:
         if user_frame is not None and ambiguous(user_frame):
             others = [self._reading(answer) for answer in self._desk.ask(user_frame, alternatives=True)[1:]]
         return ([] if own is None else [own]) + others
+
+    def union(self, items: Sequence[TrackedObject], index: int) -> np.ndarray:
+        """Union [H, W] of the present masks of objects in a frame; absent before their first user frame.
+
+        Raises:
+            UserError: the mask of one of them is not computed, or out of date.
+        """
+        out = np.zeros(self._geometry.size, bool)
+        for item in items:
+            own = self.own_mask(item, index)
+            after = bool(item.frames) and index > item.frames[0].frame
+            if after and (own is None or self.stale(item, index)):
+                raise UserError(f"Object {item.object_id} has no present mask in frame {index}: propagate, then merge.")
+            if own is not None:
+                out |= own.mask
+        return out
 
     def stale(self, item: TrackedObject, index: int) -> bool:
         """Whether the mask shown in a frame is older than the object's prompts."""
