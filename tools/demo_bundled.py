@@ -14,7 +14,7 @@ from univs.cli import main as univs  # noqa: E402
 CLIP = ROOT / "datasets" / "demo_clips" / "dog_walk.mp4"
 OUTPUT = ROOT / "output" / "demo"
 PROMPTS = [
-    *("--click", "1:300,225@0", "--name", "1:dog"),
+    *("--click", "1:300,225@0", "--negative-click", "1:150,170@0", "--name", "1:dog"),
     *("--box", "2:420,32,527,116@0", "--name", "2:gate"),
     *("--text", "3:the woman in the white shirt", "--name", "3:woman"),
 ]

@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-STEPS = ("follow", "answer")
-PARTS = {"follow": "dense_memory", "answer": "backbone,prompt_answer"}
+STEPS = ("follow", "answer", "answer_apart")
+PARTS = {"follow": "dense_memory", "answer_apart": "backbone,prompt_answer"}
 
 
 def main() -> int:
@@ -29,7 +29,7 @@ def main() -> int:
         code = _run("train_net.py", "--config-file", f"configs/train/univs_mini_{step}.yaml", "--resume")
         if code:
             return code
-    parts = [f"--part={PARTS[step]}={_weights(step)}" for step in STEPS]
+    parts = [f"--part={PARTS[step]}={_weights(step)}" for step in PARTS]
     return _run("pack_weights.py", *parts, "--output", str(arguments.weights))
 
 
