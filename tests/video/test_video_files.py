@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from pathlib import Path
 
 import av
@@ -190,6 +191,30 @@ def test_a_size_that_changes_is_scaled_to_the_first(tmp_path: Path) -> None:
     assert video.size == SIZE
     assert [number_of(frame) for frame in video] == list(range(8))
     assert {frame.shape for frame in video} == {(*SIZE, 3)}
+
+
+def cut_by_edit_list(clip: Path, path: Path, frames: int) -> Path:
+    """A copy of a clip in which the first frames are there for the decoder but not to be shown, as editors cut."""
+    with av.open(str(clip)) as source, av.open(str(path), "w") as target:
+        stream = source.streams.video[0]
+        copy = target.add_stream_from_template(stream)
+        for packet in source.demux(stream):
+            if packet.size:
+                packet.pts -= frames * 512
+                packet.dts -= frames * 512
+                packet.stream = copy
+                target.mux(packet)
+    return path
+
+
+def test_frames_cut_away_by_an_editor_are_not_counted(tmp_path: Path) -> None:
+    clip = write_video(tmp_path / "clip.mp4", numbers=range(FRAMES), options={"bf": "0", "g": "12"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        video = open_video(cut_by_edit_list(clip, tmp_path / "cut.mp4", 3))
+    assert len(video) == FRAMES - 3 and video.time(0) == 0
+    assert [number_of(frame) for frame in video] == list(range(3, FRAMES))
+    assert [number_of(video.frame(index)) for index in (15, 2, 0)] == [18, 5, 3]
 
 
 def test_names_are_numbers(clip: Path) -> None:

@@ -80,8 +80,9 @@ class ContainerSource(VideoSource):
         length = _count_by_decoding(path, index) if index.pts is None else len(index.pts)
         if length == 0:
             raise UserError(f"{path} holds no frames that can be decoded; give another video.")
-        if length < declared:
-            warnings.warn(f"{path} is cut off: only {length} of its {declared} frames are there.", LostFrameWarning, 3)
+        if index.num_packets < declared:
+            there = f"only {index.num_packets} of its {declared} frames are there"
+            warnings.warn(f"{path} is cut off: {there}.", LostFrameWarning, stacklevel=3)
         super().__init__(str(path), _decoded_size(path, index, length), rate, length)
         self._path = path
         self._index = index

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import av
@@ -27,12 +27,14 @@ class PacketIndex:
         file has no trustworthy times, then frames are numbered by decoding from the start.
     key_frames: [K] int64 numbers of the frames at which decoding can begin.
     key_decoded: [K] int64 the times at which they are decoded; seeking must not land behind them.
+    num_packets: packets in the file, those that are not to be shown, too.
     """
 
     pts: np.ndarray | None
     key_frames: np.ndarray
     key_decoded: np.ndarray
     time_base: Fraction
+    num_packets: int
 
     def number(self, pts: int | None) -> int | None:
         """Number of the frame shown at ``pts``, or None when the index has no such frame."""
@@ -56,14 +58,15 @@ class PacketIndex:
     def without_times(self) -> PacketIndex:
         """The index to use when the times turn out not to name the frames."""
         none = np.zeros(0, np.int64)
-        return PacketIndex(None, none, none, self.time_base)
+        return replace(self, pts=None, key_frames=none, key_decoded=none)
 
 
 def scan_packets(container: InputContainer, stream: VideoStream) -> PacketIndex:
     """Read all packets of a PyAV stream once (no decoding; 17 bytes of memory per frame)."""
     shown, decoded, keys = array("q"), array("q"), array("b")
-    untimed, position = 0, BEFORE_ALL
+    count, untimed, position = 0, 0, BEFORE_ALL
     for packet in packets(container, stream):
+        count += 1
         position = position if packet.dts is None else packet.dts
         if packet.pts is None:
             untimed += 1
@@ -75,8 +78,10 @@ def scan_packets(container: InputContainer, stream: VideoStream) -> PacketIndex:
     trusted = untimed <= len(shown) // 20 and not (
         "avi" in container.format.name and stream.codec_context.name in REORDERED_WITHOUT_TIMES
     )
-    index = _sorted_index(np.array(shown), np.array(decoded), np.array(keys, bool), stream.time_base)
-    return index if trusted and _times_increase(index.pts, np.array(decoded)) else index.without_times()
+    order = np.argsort(shown, kind="stable")
+    pts, key_frames = np.array(shown)[order], np.flatnonzero(np.array(keys)[order])
+    index = PacketIndex(pts, key_frames, np.array(decoded)[order][key_frames], stream.time_base, count)
+    return index if trusted and _times_increase(pts, np.array(decoded)) else index.without_times()
 
 
 def packets(container: InputContainer, stream: VideoStream) -> Iterator[av.Packet]:
@@ -91,12 +96,6 @@ def packets(container: InputContainer, stream: VideoStream) -> Iterator[av.Packe
             return
         if packet.size:
             yield packet
-
-
-def _sorted_index(shown: np.ndarray, decoded: np.ndarray, keys: np.ndarray, time_base: Fraction) -> PacketIndex:
-    order = np.argsort(shown, kind="stable")
-    key_frames = np.flatnonzero(keys[order])
-    return PacketIndex(shown[order], key_frames, decoded[order][key_frames], time_base)
 
 
 def _times_increase(pts: np.ndarray, decoded: np.ndarray) -> bool:
