@@ -75,4 +75,6 @@ class MaskLoss:
 def first_mask_of_pixels(masks: Tensor) -> Tensor:
     """Index of the first of K masks [K, T, H, W] that holds a pixel, IGNORED where none does: int64 [T, H, W]."""
     inside = masks > 0.5
+    if not len(masks):
+        return torch.full(masks.shape[1:], IGNORED, device=masks.device)
     return torch.where(inside.any(0), inside.float().argmax(0), IGNORED)
