@@ -32,6 +32,7 @@ from univs.data.formats.palette_folders import VideoSequence, read_sequences  # 
 from univs.data.prompt_drawing import tight_box  # noqa: E402
 from univs.errors import UserError  # noqa: E402
 from univs.evaluation.metrics.region_boundary import boundary_accuracy, region_similarity  # noqa: E402
+from univs.inference.loading import load_segmenter  # noqa: E402
 from univs.inference.predictor import VideoPredictor  # noqa: E402
 from univs.inference.session import VideoSession  # noqa: E402
 from univs.video.palette import read_palette_mask  # noqa: E402
@@ -59,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", default="univs_mini", help="name of a shipped model, or a config")
     parser.add_argument("--weights", help="weights instead of the shipped ones")
     parser.add_argument("--quality", default="default", help="default or high")
+    parser.add_argument("--parts", default="dense", help="what follows: dense, queries or both (a config with queries)")
     parser.add_argument("--sequences", nargs="*", help="names instead of the validation sequences")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     runtime.add_device_argument(parser)
@@ -71,8 +73,10 @@ def run(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
     sequences = _sequences(arguments.sequences)
     predictor = None
     if arguments.method == "session":
-        predictor = VideoPredictor.from_pretrained(
-            arguments.model, arguments.weights, device=arguments.device, quality=arguments.quality
+        predictor = VideoPredictor(
+            load_segmenter(
+                arguments.model, arguments.weights, arguments.device, quality=arguments.quality, parts=arguments.parts
+            )
         )
     rows = {}
     print(f"{'sequence':16} {'J&F':>6} {'J':>6} {'F':>6} {'frames/s':>9}")

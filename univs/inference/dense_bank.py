@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from univs.layers.affinity import with_border
+from univs.modeling.prompt_encoder import VisualTokens
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,13 @@ class FrameKeys:
 
 @dataclass
 class ObjectMemory:
-    """Values [cells, C] of one object by frame, and which of the frames are permanent or kept."""
+    """Values [cells, C] of one object by frame, and which of the frames are permanent or kept.
+
+    tokens: of its masks in the permanent frames and the last one, where the model has queries.
+    """
 
     values: dict[int, Tensor] = field(default_factory=dict)
+    tokens: dict[int, VisualTokens] = field(default_factory=dict)
     permanent: set[int] = field(default_factory=set)
     kept: list[int] = field(default_factory=list)
     last: int | None = None
@@ -99,6 +104,12 @@ class DenseBank:
         for f in [f for f in item.values if f not in wanted]:
             del item.values[f]
 
+    def write_tokens(self, frame: int, object_id: int, tokens: VisualTokens) -> None:
+        """Remember the tokens of an object's mask in a frame that `write` has just been given."""
+        item = self.objects[object_id]
+        item.tokens[frame] = tokens
+        item.tokens = {f: part for f, part in item.tokens.items() if f in item.permanent or f == frame}
+
     def place(self, object_id: int, box: tuple[int, int, int, int] | None) -> None:
         """Say in which cells (`cell_box`) an object was last seen; None when it is not in the frame."""
         item = self.objects[object_id]
@@ -119,6 +130,7 @@ class DenseBank:
                 continue
             for f in frames:
                 item.values.pop(f, None)
+                item.tokens.pop(f, None)
                 item.permanent.discard(f)
                 item.kept = [k for k in item.kept if k != f]
                 item.last = None if item.last == f else item.last
@@ -133,6 +145,8 @@ class DenseBank:
         """Frames with keys, objects, and bytes held."""
         tensors = [t for k in self.keys.values() for t in (k.keys, k.norm)]
         tensors += [v for item in self.objects.values() for v in item.values.values()]
+        parts = [part for item in self.objects.values() for part in item.tokens.values()]
+        tensors += [t for part in parts for t in (part.features, part.positions)]
         return {
             "frames": len(self.keys),
             "objects": len(self.objects),

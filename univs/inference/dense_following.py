@@ -8,6 +8,7 @@ decoding are done in the region where the object can be: its last box and a marg
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from torch import Tensor
 from univs.inference.dense_bank import DenseBank, ObjectMemory, cell_box
 from univs.layers.affinity import Affinity, keep_best, window_cells, window_similarity
 from univs.modeling.dense_memory import DenseMaps, DenseMemory
+from univs.modeling.query_prompts import mean_codes
 
 ABSENT = -10.0  # logit of a pixel outside an object's region
 ALMOST_ABSENT = -4.0  # logits below are stored as an empty mask
@@ -26,8 +28,16 @@ Box = tuple[int, int, int, int]
 Frames = tuple[tuple[int, bool], ...]
 
 
-def follow(memory: DenseMemory, bank: DenseBank, maps: DenseMaps, object_ids: Sequence[int]) -> dict[int, Tensor]:
-    """Mask logits [h4, w4] of every object in the frame of ``maps`` (T = 1)."""
+@dataclass
+class DenseReading:
+    """What the dense memory says of one object in one frame: mask logits [h4, w4], and the mean code [D] it read."""
+
+    logits: Tensor
+    code: Tensor
+
+
+def follow(memory: DenseMemory, bank: DenseBank, maps: DenseMaps, object_ids: Sequence[int]) -> dict[int, DenseReading]:
+    """Every object in the frame of ``maps`` (T = 1)."""
     height, width = maps.keys.shape[-2:]
     shared: dict[Frames, TiledAffinity] = {}
     out = {}
@@ -102,8 +112,8 @@ def object_values(memory: DenseMemory, maps: DenseMaps, blank: Tensor, mask_logi
     return table.flatten(0, 1)
 
 
-def _decode(memory: DenseMemory, item: ObjectMemory, maps: DenseMaps, affinity: Affinity, region: Box) -> Tensor:
-    """Mask logits [h4, w4] of one object from its rows of the affinity."""
+def _decode(memory: DenseMemory, item: ObjectMemory, maps: DenseMaps, affinity: Affinity, region: Box) -> DenseReading:
+    """One object, from its rows of the affinity."""
     top, left, bottom, right = region
     table = torch.cat([item.values[f] for f, _ in item.frames])
     read = affinity.read(table).t().reshape(1, -1, bottom - top, right - left)
@@ -115,7 +125,7 @@ def _decode(memory: DenseMemory, item: ObjectMemory, maps: DenseMaps, affinity: 
     height, width = maps.context[1].shape[-2:]
     full = logits.new_full((height, width), ABSENT)
     full[2 * top : 2 * bottom, 2 * left : 2 * right] = logits[0]
-    return full
+    return DenseReading(full, mean_codes(read, logits)[0])
 
 
 def _region(item: ObjectMemory, margin: int, height: int, width: int) -> Box:

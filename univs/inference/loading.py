@@ -28,8 +28,11 @@ def load_segmenter(
     weights: str | os.PathLike | None = None,
     device: str = "auto",
     quality: str = "default",
+    parts: str = "dense",
 ) -> UniVSSegmenter:
     """A segmenter by the name of a shipped model, or by the path of a config with ``weights``.
+
+    parts: what follows objects, see ``SegmenterSettings``.
 
     Raises:
         UserError: no such model, config, weights, quality or device.
@@ -41,8 +44,8 @@ def load_segmenter(
     built = build_model(cfg)
     load_state(built, read_checkpoint(file)["model"], source=str(file))
     area, window = QUALITIES[quality]
-    settings = SegmenterSettings(area=area, bank=BankSettings(window=window, wide_window=3 * window))
-    name = f"{Path(file).stem}-{_digest(file)}-{quality}"
+    settings = SegmenterSettings(area=area, parts=parts, bank=BankSettings(window=window, wide_window=3 * window))
+    name = f"{Path(file).stem}-{_digest(file)}-{quality}" + ("" if parts == "dense" else f"-{parts}")
     return UniVSSegmenter(built.to(choose_device(device)), settings, name)
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from univs.inference import dense_discovery, dense_following
+from univs.errors import UserError
+from univs.inference import dense_discovery, dense_following, query_following
 from univs.inference.dense_bank import BankSettings, DenseBank, cell_box
 from univs.inference.geometry import MaskGeometry
 from univs.inference.protocol import Answer, Discovery
@@ -27,6 +28,7 @@ from univs.structures import (
 )
 
 STRIDE = 4
+PARTS = ("dense", "queries", "both")
 CERTAIN = 0.999  # probability given to a pixel that the user's own mask covers
 
 
@@ -35,11 +37,13 @@ class SegmenterSettings:
     """How the model looks at frames.
 
     area: pixels of the network input; sides are multiples of ``divisor`` in nearly the frame's own shape.
-    bank: budget of the dense memory. discovery, sentence: what counts as found by category, by a sentence.
+    parts: what follows objects: "dense" (the dense memory), "queries" (prompt queries), "both" (joined by the model's
+    gates). bank: budget of the dense memory. discovery, sentence: what counts as found by category, by a sentence.
     """
 
     area: int = 352 * 640
     divisor: int = 32
+    parts: str = "dense"
     bank: BankSettings = BankSettings(window=11)
     discovery: dense_discovery.DiscoverySettings = dense_discovery.DiscoverySettings()
     sentence: dense_discovery.DiscoverySettings = dense_discovery.DiscoverySettings(warm=0.15, accept=0.1, instances=3)
@@ -69,6 +73,11 @@ class UniVSSegmenter:
         self.model = model.eval().to(memory_format=torch.channels_last)
         self.settings = settings or SegmenterSettings()
         self.name = name
+        if self.settings.parts not in PARTS:
+            raise UserError(f"Parts {self.settings.parts!r} are unknown; choose {', '.join(PARTS)}.")
+        self.queries = None
+        if self.settings.parts != "dense":
+            self.queries = query_following.QueryFollower(self.model.mask_decoder)
 
     @property
     def device(self) -> torch.device:
@@ -89,7 +98,9 @@ class UniVSSegmenter:
         image = cv2.resize(np.ascontiguousarray(frame), (size[1], size[0]), interpolation=method)
         pixels = torch.from_numpy(image).to(self.device).permute(2, 0, 1)[None].float()
         inputs = self.model.normalised_frames([{"image": pixels}])
-        features = self.model.encode(inputs.contiguous(memory_format=torch.channels_last))
+        features = self.model.encode(
+            inputs.contiguous(memory_format=torch.channels_last), queries=self.queries is not None
+        )
         return EncodedFrame(**vars(features), dense=self.model.dense_memory.maps(features.backbone))
 
     @torch.inference_mode()
@@ -189,6 +200,8 @@ class UniVSSegmenter:
             score = stability(mask)
             memory.write(frame_index, features.dense.keys[0], object_id, values, permanent, score)
             memory.place(object_id, cell_box(mask, 0))
+            if self.queries is not None:
+                memory.write_tokens(frame_index, object_id, self.queries.tokens(features, mask))
 
     def forget(
         self, memory: DenseBank, object_ids: Sequence[int] | None = None, frames: Sequence[int] | None = None
@@ -201,7 +214,12 @@ class UniVSSegmenter:
         self, memory: DenseBank, frame_index: int, features: EncodedFrame, object_ids: Sequence[int]
     ) -> dict[int, Answer]:
         """Masks of remembered objects in this frame."""
-        logits = dense_following.follow(self.model.dense_memory, memory, features.dense, object_ids)
+        readings: dict[int, dense_following.DenseReading] = {}
+        if self.settings.parts != "queries":
+            readings = dense_following.follow(self.model.dense_memory, memory, features.dense, object_ids)
+        if self.queries is None:
+            return {object_id: _answer(reading.logits) for object_id, reading in readings.items()}
+        logits = self.queries.follow(memory, frame_index, features, object_ids, readings)
         return {object_id: _answer(mask) for object_id, mask in logits.items()}
 
     @torch.inference_mode()

@@ -139,17 +139,17 @@ class UniVS(nn.Module):
         padded = [F.pad(frame, (0, width - frame.shape[2], 0, height - frame.shape[1])) for frame in frames]
         return torch.stack(padded)
 
-    def encode(self, images: Tensor) -> FrameFeatures:
+    def encode(self, images: Tensor, queries: bool = True) -> FrameFeatures:
         """Features of F normalised frames [F, 3, H, W], padded on the right and at the bottom as the model needs it.
 
-        The backbone's own maps are kept where the model has dense parts; without decoders there are no levels, and the
-        mask features have no channels.
+        The backbone's own maps are kept where the model has dense parts; without decoders, or when
+        no ``queries`` will be asked, there are no levels, and the mask features have no channels.
         """
         height, width = images.shape[-2:]
         below, right = (-side % self.size_divisibility for side in (height, width))
         maps = self.backbone(F.pad(images, (0, right, 0, below)))
         padded_size = (height + below, width + right)
-        if self.pixel_decoder is None:
+        if self.pixel_decoder is None or not queries:
             levels, mask_features = [], images.new_zeros(len(images), 0, padded_size[0] // 4, padded_size[1] // 4)
         else:
             levels, mask_features = self.pixel_decoder(maps)
