@@ -151,7 +151,7 @@ def test_masks_without_objects_are_told(tmp_path: Path, tiny_root: Path) -> None
     root = Path(shutil.copytree(tiny_root, tmp_path / "empty"))
     manifest = root / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"1":', '"9":').replace('"2":', '"8":'))
-    with pytest.raises(UserError, match="no object is visible"):
+    with pytest.raises(UserError, match="No clip with a visible object"):
         clips(root, video_share=1.0, paste_share=0.0)[0]
 
 

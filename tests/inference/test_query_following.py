@@ -70,7 +70,9 @@ def test_objects_are_independent_to_the_last_bit(model, frames, parts):
 
 def test_parts_differ_and_a_closed_gate_leaves_the_dense_memory(model, frames):
     start = {1: square(2, 3)}
-    dense, queries, both = (followed(segmenter(model, p), frames[:2], start)[0][1][0] for p in ("dense", "queries", "both"))
+    dense, queries, both = (
+        followed(segmenter(model, p), frames[:2], start)[0][1][0] for p in ("dense", "queries", "both")
+    )
     gate = model.mask_decoder.dense_gate
     assert not torch.equal(dense, both) and not torch.equal(queries, both)
     with torch.no_grad():
@@ -110,8 +112,6 @@ def test_models_that_cannot_follow_by_queries_are_refused(model):
         segmenter(dense, "both")
     with pytest.raises(UserError, match="'neither' are unknown"):
         segmenter(model, "neither")
-    mixing = build_model(
-        get_config(config_file("mini/univs_mini_queries.yaml"), ["MODEL.UNIVS.SELF_ATTENTION", "sep"])
-    )
+    mixing = build_model(get_config(config_file("mini/univs_mini_queries.yaml"), ["MODEL.UNIVS.SELF_ATTENTION", "sep"]))
     with pytest.raises(UserError, match="sep-blocked"):
         QueryFollower(mixing.mask_decoder)

@@ -149,6 +149,7 @@ class Trainer(TrainerBase):
         output = Path(self.cfg.OUTPUT_DIR)
         if not comm.is_main_process():
             return []
+        output.mkdir(parents=True, exist_ok=True)
         return [
             hooks.PeriodicCheckpointer(self.checkpointer, self.cfg.SOLVER.CHECKPOINT_PERIOD),
             FinalWeights(self.plain_model, output / "model_final.safetensors", self.averaged),
@@ -177,7 +178,7 @@ class Trainer(TrainerBase):
             self.storage.put_scalar("gradient_norm", gradient_norm)
 
     def _refuse_non_finite(self, losses: Mapping[str, Tensor], batch: list[dict[str, Any]]) -> None:
-        broken = {name: float(value) for name, value in losses.items() if not torch.isfinite(value).all()}
+        broken = {name: value.item() for name, value in losses.items() if not torch.isfinite(value).all()}
         if broken:
             samples = [sample.get("sample", "?") for sample in batch]
             raise UserError(

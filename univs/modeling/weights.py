@@ -158,7 +158,14 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
 
 
 def _read_torch(path: Path) -> dict[str, Any]:
-    return torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        # PyTorch's own words advise to switch the protection off.
+        raise pickle.UnpicklingError("it is damaged, or holds more than tensors and plain values") from None
+    if not isinstance(content, Mapping):
+        raise pickle.UnpicklingError("it holds no tensors by name")
+    return dict(content)
 
 
 def _read_pickle(path: Path) -> dict[str, Any]:
