@@ -37,7 +37,7 @@ class TinyForTests(nn.Module):
 
     def forward(self, batch: list[dict[str, Any]]) -> dict[str, Tensor]:
         """Losses of samples with ``image``, a list of tensors [3, H, W]."""
-        rows = torch.stack([_features(sample) for sample in batch])
+        rows = torch.stack([features_of(sample) for sample in batch])
         hidden = torch.dropout(self.norm(self.backbone(rows)), 0.3, self.training) + self.embedding.weight[0]
         noise = 0.1 * self.draws.number("noise")
         error = self.head(hidden)[:, 0] - rows.mean(dim=1) - noise
@@ -46,7 +46,8 @@ class TinyForTests(nn.Module):
         return losses
 
 
-def _features(sample: dict[str, Any]) -> Tensor:
+def features_of(sample: dict[str, Any]) -> Tensor:
+    """What the model sees of a sample [4]: mean colour and contrast of its first picture."""
     image = sample["image"][0].float() / 255
     return torch.stack([*image.mean(dim=(1, 2)), image.std()])
 

@@ -102,11 +102,19 @@ def test_found_objects_that_vanished_expire_and_their_results_stay() -> None:
     assert not session.frame(25).masks[1].any()
 
 
+def test_a_range_is_searched_from_its_first_frame_on() -> None:
+    session = open_session(squares(12))
+    session.discover(["red"], every=5)
+    assert ids(list(session.propagate(start=3)))[1] == list(range(3, 12))
+    (search,) = session.timeline.searches
+    assert search.done == {3, 5, 10}
+
+
 def test_categories_go_backwards_too() -> None:
     session = open_session(squares(12, appear={"red": range(12), "blue": range(6)}))
     session.discover(["red", "blue"], every=4)
     found = ids(list(session.propagate(direction="backward")))
-    assert found == {1: list(range(9)), 2: list(range(5))}
+    assert found == {1: list(range(12)), 2: list(range(5))}
 
 
 def test_the_same_categories_again_change_only_how_often() -> None:

@@ -111,7 +111,7 @@ def test_a_sentence_in_a_stream_is_looked_for_from_now_on() -> None:
         stream.step(frame)
     stream.add_text(1, "blue")
     seen = [t for t in range(4, 20) if stream.step(frames[t]).masks]
-    assert seen == list(range(15, 20))
+    assert seen == list(range(14, 20))
 
 
 def test_what_a_stream_cannot_do_is_said() -> None:

@@ -37,9 +37,7 @@ class Finder:
         self._settings = settings
 
     def sentences(self, timeline: Timeline, frame: int) -> Timeline:
-        """Look for the objects that only have sentences so far; every ``text_interval`` frames from frame 0 on."""
-        if frame % self._settings.text_interval:
-            return timeline
+        """Look for the objects that only have sentences so far, each ``text_interval`` frames after the last time."""
         for item in list(timeline.objects.values()):
             if item.sought and item.searched <= frame:
                 timeline = timeline.with_object(self._sought(item, frame))

@@ -158,7 +158,7 @@ class TrackedObject:
 
 @dataclass(frozen=True)
 class CategorySearch:
-    """A wish to find all objects of some categories in every ``every``-th frame.
+    """A wish to find all objects of some categories in the first frame that comes and in every ``every``-th one.
 
     done: frames searched already. found: whether any was ever seen.
     """
@@ -170,7 +170,7 @@ class CategorySearch:
 
     def due(self, frame: int) -> bool:
         """Whether this frame has to be searched."""
-        return frame % self.every == 0 and frame not in self.done
+        return not self.done or (frame % self.every == 0 and frame not in self.done)
 
 
 @dataclass(frozen=True)
