@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable
 from typing import Any
@@ -78,4 +79,7 @@ def wrap_model(model: nn.Module) -> nn.Module:
     if comm.get_world_size() == 1:
         return model
     devices = [comm.get_local_rank()] if next(model.parameters()).is_cuda else None
-    return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False, find_unused_parameters=True)
+    # Buffers are the same everywhere; newer PyTorch has another word for leaving them alone.
+    known = inspect.signature(DistributedDataParallel).parameters
+    buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    return DistributedDataParallel(model, device_ids=devices, find_unused_parameters=True, **{buffers: False})

@@ -1,0 +1,120 @@
+"""The program: its arguments, its mistakes, and a run of two processes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from detectron2.modeling import META_ARCH_REGISTRY
+from detectron2.utils.logger import setup_logger
+from torch import Tensor
+
+from tests.data.tiny import make_data
+from tools.train_net import run
+from univs.modeling.weights import read_checkpoint
+
+from .tiny_model import SOLVER, TinyForTests, features_of
+
+OPTIONS = [
+    *map(str, SOLVER), "MODEL.META_ARCHITECTURE", TinyForTests.__name__, "INPUT.FORMAT", "RGB",
+    "DATASETS.TRAIN", "('univs_mini_stills_train',)", "INPUT.STILLS.SIZES", "[[24, 40]]", "SOLVER.IMS_PER_BATCH", "2",
+    "DATALOADER.NUM_WORKERS", "0",
+]  # fmt: skip
+
+
+@META_ARCH_REGISTRY.register()
+class SteadyForTests(TinyForTests):
+    """Without dropout and noise, which differ between processes by design; its loss is a mean over samples."""
+
+    def forward(self, batch: list[dict[str, Any]]) -> dict[str, Tensor]:
+        """Losses of samples with ``image``, a list of tensors [3, H, W]."""
+        rows = torch.stack([features_of(sample) for sample in batch])
+        error = self.head(self.norm(self.backbone(rows)) + self.embedding.weight[0])[:, 0] - rows.mean(dim=1)
+        return {"loss_square": error.square().mean()}
+
+
+@pytest.fixture(scope="module")
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_data(tmp_path_factory.mktemp("data"), stills=4)
+
+
+@pytest.fixture
+def folder(data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where a run writes. Afterwards the loggers let go of the streams and files of this test."""
+    monkeypatch.setenv("UNIVS_DATA", str(data_root))
+    yield tmp_path
+    for name in ("detectron2", "fvcore"):
+        logging.getLogger(name).handlers.clear()
+    setup_logger.cache_clear()
+
+
+def test_a_run_from_the_command_line_and_its_continuation(folder: Path) -> None:
+    assert run([*OPTIONS, "OUTPUT_DIR", str(folder), "SOLVER.MAX_ITER", "4"]) == 0
+    assert run(["--resume", *OPTIONS, "OUTPUT_DIR", str(folder), "SOLVER.MAX_ITER", "6"]) == 0
+    steps = [json.loads(line)["iteration"] for line in (folder / "metrics.json").read_text().splitlines()]
+    assert steps == [3, 5] and "SEED: 3" in (folder / "config.yaml").read_text()
+    assert read_checkpoint(folder / "model_final.pth")["iteration"] == 5
+    assert "eta" in (folder / "log.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("flags", "options", "told"),
+    [
+        (["--eval-only"], [], "--eval-only is not available yet"),
+        (["--config-file", "nowhere.yaml"], [], "nowhere.yaml"),
+        (["--num-gpus", "64"], [], "--num-gpus 64: this machine has"),
+        ([], ["MODEL.META_ARCHITECTURE", "Nobody"], "'Nobody' is not a registered model"),
+        ([], ["SOLVER.BASE_RATE", "1"], "BASE_RATE"),
+        ([], ["DATASETS.TRAIN", "()"], "DATASETS.TRAIN is empty"),
+        ([], ["MODEL.WEIGHTS", "nowhere.pth"], "nowhere.pth does not exist"),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence(
+    folder: Path, capsys: pytest.CaptureFixture[str], flags: list[str], options: list[str], told: str
+) -> None:
+    assert run([*flags, *OPTIONS, "OUTPUT_DIR", str(folder), *options]) == 2
+    error = capsys.readouterr().err
+    assert told in error and "Traceback" not in error
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked here, which only Linux does safely")
+def test_two_processes_train_as_one(folder: Path) -> None:
+    """Each of two processes takes half of every batch; gradients are means over both."""
+    options = [*OPTIONS, "MODEL.META_ARCHITECTURE", "SteadyForTests", "SOLVER.EMA.ENABLED", "False"]
+    context, port = multiprocessing.get_context("fork"), _free_port()
+    arguments = [*options, "OUTPUT_DIR", str(folder / "two")]
+    children = [context.Process(target=_child, args=(rank, port, arguments), daemon=True) for rank in (0, 1)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(timeout=300)
+    assert [child.exitcode for child in children] == [0, 0]
+    assert run([*options, "OUTPUT_DIR", str(folder / "one")]) == 0
+    one, two = (read_checkpoint(folder / name / "model_final.safetensors")["model"] for name in ("one", "two"))
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-6)
+    logs = [(folder / name / "metrics.json").read_text().splitlines()[-1] for name in ("one", "two")]
+    losses = [json.loads(line)["loss_square"] for line in logs]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+def _child(rank: int, port: int, arguments: list[str]) -> None:
+    """One process, with the environment that torchrun gives."""
+    places = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": port}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", **{name: str(value) for name, value in places.items()}}
+    os._exit(run(arguments))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
