@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from univs.config import get_config
 from univs.data import catalog
-from univs.data.loader import MappedRecords, MixedDataSets, build_train_loader, jitter_settings
+from univs.data.loader import MappedRecords, MixedDataSets, build_train_dataset, build_train_loader, jitter_settings
 from univs.data.mapper import TrainingMapper
 from univs.errors import UserError
 
@@ -100,6 +100,24 @@ def test_a_configuration_gives_batches_of_one_kind(data_folder: Path) -> None:
     again = list(itertools.islice(build_train_loader(get_config(None, options()), first_step=7), 3))
     assert [[s["sample"] for s in batch] for batch in again] == [[14, 15], [16, 17], [18, 19]]
     assert [s["name"] for batch in again for s in batch] == [s["name"] for batch in batches[7:] for s in batch]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_several_workers_find_the_pictures_decoded(data_folder: Path, workers: int) -> None:
+    changes = {"DATASETS__TRAIN": ("univs_mini_stills_train",), "DATALOADER__NUM_WORKERS": workers}
+    (stills,) = build_train_dataset(get_config(None, options(**changes)), 2).datasets
+    paths = [item.image_file for item in stills.stills]
+    for path in paths:
+        path.rename(path.with_suffix(".away"))
+    try:
+        if workers == 1:
+            with pytest.raises(UserError, match="missing"):
+                _ = [stills[index] for index in range(20)]
+        else:
+            assert len([stills[index] for index in range(20)]) == 20
+    finally:
+        for path in paths:
+            path.with_suffix(".away").rename(path)
 
 
 @pytest.mark.parametrize(

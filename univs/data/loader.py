@@ -125,12 +125,19 @@ def _records(cfg: CfgNode, row: catalog.DataSet, batch_size: int, store: Picture
 
 def _clips(cfg: CfgNode, row: catalog.DataSet, batch_size: int, store: PictureStore) -> TrainingClips:
     settings = clip_settings(cfg, batch_size)
-    return TrainingClips.from_folder(catalog.development_root(), settings, cfg.SEED, store)
+    return _ready(cfg, TrainingClips.from_folder(catalog.development_root(), settings, cfg.SEED, store))
 
 
 def _stills(cfg: CfgNode, row: catalog.DataSet, batch_size: int, store: PictureStore) -> TrainingStills:
     settings = StillSettings(sizes=tuple(map(tuple, cfg.INPUT.STILLS.SIZES)), group=batch_size)
-    return TrainingStills.from_folder(catalog.development_root(), settings, cfg.SEED, store)
+    return _ready(cfg, TrainingStills.from_folder(catalog.development_root(), settings, cfg.SEED, store))
+
+
+def _ready(cfg: CfgNode, dataset: TrainingClips | TrainingStills) -> TrainingClips | TrainingStills:
+    """Decoded already if several workers would else each keep their own copy of all pictures."""
+    if cfg.DATALOADER.NUM_WORKERS > 1:
+        dataset.preload()
+    return dataset
 
 
 _BUILDERS: dict[str, Callable[[CfgNode, catalog.DataSet, int, PictureStore], Dataset]] = {

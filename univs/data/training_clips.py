@@ -70,11 +70,7 @@ class TrainingClips(Dataset):
 
     def preload(self) -> None:
         """Decode everything now, before loader workers are forked, so that they share it."""
-        images = [path for item in self.sequences for path in item.image_files]
-        masks = [path for item in self.sequences for path in item.mask_files]
-        images += [item.image_file for item in self.stills]
-        masks += [item.mask_file for item in self.stills]
-        self.store.preload(images, masks)
+        decode_all(self.store, self.sequences, self.stills)
 
     def __len__(self) -> int:
         return 1 << 40
@@ -115,6 +111,13 @@ class TrainingClips(Dataset):
             return maker.real(rng, sequence, self.settings.largest_gap(index))
         picture = self.stills[int(np.searchsorted(self._still_shares, rng.random()))]
         return maker.moving_still(rng, picture) if kind == "still" else maker.moving_cut_outs(rng, picture)
+
+
+def decode_all(store: PictureStore, sequences: list[VideoSequence], stills: list[StillPicture]) -> None:
+    """Let ``store`` decode every frame, picture and mask."""
+    images = [path for item in sequences for path in item.image_files] + [item.image_file for item in stills]
+    masks = [path for item in sequences for path in item.mask_files if path is not None]
+    store.preload(images, masks + [item.mask_file for item in stills])
 
 
 def _still_shares(stills: list[StillPicture]) -> np.ndarray:

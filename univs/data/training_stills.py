@@ -19,6 +19,7 @@ from .formats.palette_folders import VideoSequence, read_sequences
 from .formats.stills_index import StillPicture, read_stills
 from .picture_store import PictureStore
 from .sampling import sample_generator
+from .training_clips import decode_all
 
 _ATTEMPTS = 30
 _FULLY_LABELLED = 0.9
@@ -97,6 +98,10 @@ class TrainingStills(Dataset):
         """
         root = Path(root)
         return cls(read_sequences(root, "train"), read_stills(root, "train"), settings, seed, store)
+
+    def preload(self) -> None:
+        """Decode everything now, before loader workers are forked, so that they share it."""
+        decode_all(self.store, self.sequences, self.stills)
 
     def __len__(self) -> int:
         return 1 << 40
