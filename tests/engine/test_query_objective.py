@@ -87,6 +87,14 @@ def test_repeated_objects_of_a_padded_batch_do_not_count(model, objective):
         assert joined[name].item() == pytest.approx((one.item() + 3 * three.item()) / 4, rel=0.05)
 
 
+@pytest.mark.parametrize("alone", [False, True])
+def test_clips_of_small_objects_still_have_losses(objective, alone):
+    small = clip(sample_number(alone), 1)
+    small["id_map"].zero_()
+    small["id_map"][:, 20:25, 20:25] = 1
+    assert all(torch.isfinite(value) for value in objective([small]).values())
+
+
 def test_stills_use_the_criterion_and_its_classes(model, objective):
     losses = objective([still(1, partial=False), still(2, partial=False)])
     assert losses["loss_ce"] > 0 and losses["loss_mask"] > 0

@@ -79,7 +79,8 @@ class FollowingObjective(Objective):
         memory = self.model.dense_memory
         maps = memory.maps(self.model.backbone(batch_pixels(self.model, batch)))
         clip_maps = [maps.frames(slice(i * len(s["image"]), (i + 1) * len(s["image"]))) for i, s in enumerate(batch)]
-        clips = [ClipMasks.from_id_map(s["id_map"].to(maps.keys.device)) for s in batch]
+        # The samples have chosen their objects; leaving out small ones here could leave a batch without any.
+        clips = [ClipMasks.from_id_map(s["id_map"].to(maps.keys.device), smallest=0.0) for s in batch]
         draws = np.random.default_rng([batch[0]["sample"], 1]).random(len(batch[0]["image"])).tolist()
         losses = following_losses(memory, clip_maps, clips, self.hard_share, draws)
         weights = {"loss_carried_mask": 1.5, "loss_carried_dice": 0.5}

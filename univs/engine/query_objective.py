@@ -62,7 +62,8 @@ class QueryObjective(Objective):
 
     def _following_losses(self, features: FrameFeatures, batch: list[Sample], alone: bool) -> dict[str, Tensor]:
         frames, device = len(batch[0]["image"]), features.mask_features.device
-        clips = [ClipMasks.from_id_map(sample["id_map"].to(device)) for sample in batch]
+        # As in following: what the samples have chosen counts, so that no clip is left without an object.
+        clips = [ClipMasks.from_id_map(sample["id_map"].to(device), smallest=0.0) for sample in batch]
         memories = [] if alone else self._dense_memories(features, clips)
         first = self._tokens(features.frames(slice(0, None, frames)), [clip.masks[:, 0] for clip in clips])
         last, terms = first, []
