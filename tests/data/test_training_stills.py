@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from univs.data.formats.stills_index import read_stills
 from univs.data.training_stills import StillSettings, TrainingStills
 from univs.errors import UserError
+
+from .tiny import make_data
 
 SMALL = StillSettings(sizes=((32, 56), (40, 40)), group=2, colour=0.0, video_share=0.3)
 
@@ -54,6 +57,18 @@ def test_objects_too_small_to_count_are_unknown_ground(tiny_root: Path) -> None:
     samples = [TrainingStills.from_folder(tiny_root, settings)[index] for index in range(30)]
     cut = [sample for sample in samples if len(sample["categories"]) == 1 and (sample["id_map"] == 255).any()]
     assert cut and all((sample["id_map"] == 255).sum() < 0.08 * 40 * 64 for sample in cut)
+
+
+def test_held_back_stills_are_never_opened(tmp_path: Path) -> None:
+    root = make_data(tmp_path)
+    kept = {still.name for still in read_stills(root, "val")}
+    for name in kept:
+        (root / f"stills/own/images/{name}.jpg").unlink()
+        (root / f"stills/own/masks/{name}.png").unlink()
+    dataset = TrainingStills.from_folder(root, SMALL)
+    dataset.preload()
+    names = {dataset[index]["name"] for index in range(60)}
+    assert kept and not kept & names and len(names) > 8
 
 
 def test_no_stills_are_refused() -> None:

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import logging
 import multiprocessing
 import os
 import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from detectron2.modeling import META_ARCH_REGISTRY
-from detectron2.utils.logger import setup_logger
 from torch import Tensor
 
-from tests.data.tiny import make_data
 from tools.train_net import run
 from univs.modeling.weights import read_checkpoint
 
@@ -40,21 +36,6 @@ class SteadyForTests(TinyForTests):
         rows = torch.stack([features_of(sample) for sample in batch])
         error = self.head(self.norm(self.backbone(rows)) + self.embedding.weight[0])[:, 0] - rows.mean(dim=1)
         return {"loss_square": error.square().mean()}
-
-
-@pytest.fixture(scope="module")
-def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_data(tmp_path_factory.mktemp("data"), stills=4)
-
-
-@pytest.fixture
-def folder(data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where a run writes. Afterwards the loggers let go of the streams and files of this test."""
-    monkeypatch.setenv("UNIVS_DATA", str(data_root))
-    yield tmp_path
-    for name in ("detectron2", "fvcore"):
-        logging.getLogger(name).handlers.clear()
-    setup_logger.cache_clear()
 
 
 def test_a_run_from_the_command_line_and_its_continuation(folder: Path) -> None:
@@ -84,6 +65,15 @@ def test_mistakes_are_told_in_a_sentence(
     assert run([*flags, *OPTIONS, "OUTPUT_DIR", str(folder), *options]) == 2
     error = capsys.readouterr().err
     assert told in error and "Traceback" not in error
+
+
+@pytest.mark.parametrize(("argument", "code"), [("--help", 0), ("--nonsense", 2)])
+def test_arguments_are_explained(capsys: pytest.CaptureFixture[str], argument: str, code: int) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run([argument])
+    assert ended.value.code == code
+    output = "".join(capsys.readouterr())
+    assert "--resume" in output and ("torchrun" in output) == (code == 0)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are forked here, which only Linux does safely")
