@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from torch.utils.data import Dataset
 
@@ -100,6 +101,22 @@ def test_a_configuration_gives_batches_of_one_kind(data_folder: Path) -> None:
     again = list(itertools.islice(build_train_loader(get_config(None, options()), first_step=7), 3))
     assert [[s["sample"] for s in batch] for batch in again] == [[14, 15], [16, 17], [18, 19]]
     assert [s["name"] for batch in again for s in batch] == [s["name"] for batch in batches[7:] for s in batch]
+
+
+def test_mixed_batches_do_not_depend_on_workers(data_folder: Path) -> None:
+    alone, shared = (
+        list(itertools.islice(build_train_loader(get_config(None, options(DATALOADER__NUM_WORKERS=workers))), 8))
+        for workers in (0, 2)
+    )
+    assert len({sample["dataset_name"] for batch in alone for sample in batch}) > 1
+    for one, other in zip(itertools.chain(*alone), itertools.chain(*shared), strict=True):
+        assert one.keys() == other.keys() and (one["sample"], one["name"]) == (other["sample"], other["name"])
+        assert all(map(torch.equal, one["image"], other["image"]))
+        masks = [
+            [frame.gt_masks.tensor for frame in sample["instances"]] if "instances" in sample else [sample["id_map"]]
+            for sample in (one, other)
+        ]
+        assert all(map(torch.equal, *masks))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
