@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
 
 from benchmarks import discovery
-from univs.data.formats.stills_index import is_held_back
 from univs.inference.protocol import Discovery
-from univs.video.palette import write_palette_mask
 
-from .data_folder import square_ids
+from .stills_folder import write_stills
 
 
 def mask(left: int) -> np.ndarray:
@@ -44,23 +41,7 @@ def test_repeats_of_a_better_one_are_dropped() -> None:
 
 @pytest.fixture
 def stills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "stills" / "squares"
-    for part in ("images", "masks"):
-        (folder / part).mkdir(parents=True)
-    names = [name for name in map(str, range(100)) if is_held_back(name)][:2]
-    entries = []
-    for name in names:
-        ids = square_ids(0, 0)
-        cv2.imwrite(str(folder / "images" / f"{name}.jpg"), np.stack([ids * 90] * 3, 2))
-        write_palette_mask(folder / "masks" / f"{name}.png", ids)
-        objects = [
-            {"id": i, "category": word, "area": 400, "bbox_xyxy": [0, 0, 20, 20]}
-            for i, word in ((1, "cat"), (2, "dog"))
-        ]
-        files = {"image": f"images/{name}.jpg", "mask": f"masks/{name}.png"}
-        entries.append({**files, "width": 80, "height": 60, "objects": objects})
-    (folder / "index.json").write_text(json.dumps(entries))
-    monkeypatch.setenv("UNIVS_DATA", str(tmp_path))
+    monkeypatch.setenv("UNIVS_DATA", str(write_stills(tmp_path, 2)))
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
