@@ -202,7 +202,7 @@ class SignBits:
 
     Rows of a case: "clip prediction query frame row column allowed". The owner calls ``start(clip)`` before every call
     of the mask decoder; predictions are counted from there. In batches the clip of a row is the number of the video.
-    ``skip`` is the number of leading queries that the program leaves out.
+    ``skip`` is the number of leading queries that the program leaves out; it may leave out the last ones, too.
     """
 
     TARGET = "univs.modeling.mask_decoder.attention_mask_from_logits"
@@ -226,7 +226,7 @@ class SignBits:
         for video in range(logits.shape[0]):
             clip = video if logits.shape[0] > 1 else self.clip
             for query, frame, row, column, allowed in self.rows.get((clip, self.prediction), ()):
-                if query >= self.skip:
+                if self.skip <= query < self.skip + logits.shape[1]:
                     logits[video, query - self.skip, frame, row, column] = 1.0 if allowed else -1.0
         self.prediction += 1
         return logits
