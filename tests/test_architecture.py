@@ -54,7 +54,7 @@ DATA_SET_NAME = re.compile(
     r"coco_?(?:\d|panoptic|stuff|instance|train|val|person|people)",
     re.IGNORECASE,
 )
-MAY_NAME_DATA_SETS = ("univs/data/",)
+MAY_NAME_DATA_SETS = ("univs/data/", "univs/evaluation/benchmarks/", "univs/evaluation/submissions/")
 
 
 # --- what there is ------------------------------------------------------------------------------------------------

@@ -41,7 +41,12 @@ class Summary:
 
 
 class Scoring(ABC):
-    """One set of predictions against one ground truth. Instances are picklable and cheap to make."""
+    """One set of predictions against one ground truth. Instances are picklable and cheap to make.
+
+    each_alone: a table over one sequence alone says something and costs little; not so for pictures by the thousand.
+    """
+
+    each_alone: bool = True
 
     @abstractmethod
     def sequences(self) -> list[str]:
