@@ -1,0 +1,158 @@
+"""Annotations in JSON: tables of entries, lists of segments and run-length masks, checked where they are read."""
+
+from __future__ import annotations
+
+import json
+import math
+import numbers
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from univs.errors import UserError
+from univs.evaluation.benchmark import BrokenSequence
+from univs.evaluation.metrics.panoptic_matching import FrameSegments
+
+KINDS = {dict: "an object", list: "a list", str: "a text", int: "an integer", float: "a number"}
+RLE_LETTERS = bytes(range(48, 112))
+CONTINUES = 32
+"""Bit of a letter of a compressed mask that says that the number goes on."""
+
+
+def read_json(path: Path, kind: type) -> Any:
+    """Content of a JSON file, a ``kind`` (dict or list).
+
+    Raises:
+        UserError: the file is missing, cut off, no JSON, or something else inside.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"{path} is not whole JSON: {error.msg} in line {error.lineno}, column {error.colno}; write it again."
+        ) from error
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"{path} is not JSON text ({type(error).__name__}).") from error
+    if not isinstance(content, kind):
+        raise UserError(f"{path} holds {_kind_of(content)} where {KINDS[kind]} is expected.")
+    return content
+
+
+def member(entry: Any, name: str, kind: type, where: str) -> Any:
+    """``entry[name]`` of a ``kind``; a float holds any number, an int no float.
+
+    Raises:
+        UserError: it is missing or of another kind; ``where`` names the file and the entry.
+    """
+    if not isinstance(entry, dict):
+        raise UserError(f"{where} is {_kind_of(entry)} where an object with {name!r} is expected.")
+    if name not in entry:
+        raise UserError(f"{where} has no {name!r}.")
+    value = entry[name]
+    if not _is(value, kind):
+        raise UserError(f"{where} has {name} = {_short(value)} where {KINDS[kind]} is expected.")
+    return value
+
+
+def _is(value: Any, kind: type) -> bool:
+    if kind is float:
+        return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, kind)
+
+
+def _kind_of(value: Any) -> str:
+    return next((text for kind, text in KINDS.items() if _is(value, kind)), _short(value))
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def unique_by(entries: Iterable[Any], key: Callable[[Any], Any], where: str, what: str) -> dict[Any, Any]:
+    """Entries by key.
+
+    Raises:
+        UserError: two with one key.
+    """
+    found: dict[Any, Any] = {}
+    for entry in entries:
+        name = key(entry)
+        if name in found:
+            raise UserError(f"{where} has {what} {name!r} twice.")
+        found[name] = entry
+    return found
+
+
+def thing_categories(content: Mapping[str, Any], path: Path) -> dict[int, bool]:
+    """Category id -> whether it is a thing, of a panoptic ground truth, in its order.
+
+    Raises:
+        UserError: a malformed or repeated category.
+    """
+    where = f"A category of {path}"
+    entries = member(content, "categories", list, str(path))
+    by_id = unique_by(entries, lambda entry: member(entry, "id", int, where), str(path), "the category id")
+    return {category: bool(member(entry, "isthing", int, where)) for category, entry in by_id.items()}
+
+
+def frame_segments(
+    listing: Sequence[Any], places: Mapping[int, int], where: str, of_truth: bool, repeated: str = "add"
+) -> FrameSegments:
+    """The list of segments of a frame as arrays.
+
+    Args:
+        listing: ``segments_info``.
+        places: category id -> place in the category table.
+        where: file and frame for messages.
+        of_truth: true segments need an area and may have unknown categories, which count nowhere.
+        repeated: what a second entry of one id does: "add" its area to the first, or "replace" it.
+
+    Raises:
+        BrokenSequence: a malformed entry or, of a prediction, an unknown category.
+    """
+    found: dict[int, list[int]] = {}
+    for entry in listing:
+        row = _segment(entry, places, where, of_truth)
+        known = found.get(row[0])
+        if known is None or repeated == "replace":
+            found[row[0]] = row
+        else:
+            known[3] = known[3] + row[3] if min(known[3], row[3]) >= 0 else -1
+    table = np.array(list(found.values()), np.int64).reshape(-1, 4)
+    return FrameSegments(table[:, 0], table[:, 1], table[:, 2] == 1, table[:, 3])
+
+
+def _segment(entry: Any, places: Mapping[int, int], where: str, of_truth: bool) -> list[int]:
+    """Id, place of the category, crowd, area (-1: not stated) of one entry."""
+    try:
+        number = member(entry, "id", int, f"A segment of {where}")
+        at = f"Segment {number} of {where}"
+        category = member(entry, "category_id", int, at)
+        area = int(member(entry, "area", float, at)) if of_truth or "area" in entry else -1
+    except UserError as error:
+        raise BrokenSequence(str(error)) from error
+    if category not in places and not of_truth:
+        known = f"one of {len(places)} from {min(places)} to {max(places)}" if places else "one of none"
+        raise BrokenSequence(f"{at} has the unknown category {category}; {known} is expected.")
+    return [number, places.get(category, len(places)), entry.get("iscrowd", 0), area]
+
+
+def check_listed(segments: FrameSegments, ids: np.ndarray, where: str, picture: str) -> None:
+    """See that the ids of a predicted picture (void 0 apart) are those that are listed.
+
+    Raises:
+        BrokenSequence: one that is only in the list or only in the picture.
+    """
+    unlisted = np.setdiff1d(ids[ids != 0], segments.ids)
+    if len(unlisted):
+        raise BrokenSequence(f"{picture} has the segment id {unlisted[0]}, which {where} does not list.")
+    absent = np.setdiff1d(segments.ids, ids)
+    if len(absent):
+        raise BrokenSequence(f"{where} lists the segment id {absent[0]}, which {picture} does not have.")
