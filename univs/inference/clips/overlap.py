@@ -21,7 +21,7 @@ def pixel_owner(claims: Tensor, wanted: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Shares:
-    """Pixels of N objects over all frames, int64 [N]: ``owned`` by the object, its ``own`` whoever owns them, ``both``."""
+    """Pixels of N objects over all frames, int64 [N]: ``owned`` by the object, its ``own`` whoever owns them, and both."""
 
     owned: Tensor
     own: Tensor
@@ -50,3 +50,11 @@ def not_repeated(overlaps: Tensor, threshold: float) -> Tensor:
     overlaps: [N, N]. Returns bool [N].
     """
     return ~(overlaps.triu(1) >= threshold).any(0)
+
+
+def class_map(scores: Tensor, logits: Tensor) -> Tensor:
+    """The class with the largest sum of score times mask probability over the Q queries at each pixel.
+
+    scores: [Q, K]; logits: [Q, ...]. Returns int64 [...].
+    """
+    return torch.einsum("qk,q...->k...", scores, logits.sigmoid()).argmax(0)

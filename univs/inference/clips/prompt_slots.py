@@ -1,0 +1,64 @@
+"""Prompts of a clip: the memory of the objects' masks, or sentences that are read anew in every clip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from torch import Tensor
+
+from univs.inference.clips.settings import ClipSettings
+from univs.inference.clips.state import ObjectState
+from univs.layers.draws import Draws
+from univs.modeling.memory_pool import ClipMaskEncoder, KnownMasks, MemoryPool, MemoryPoolSettings
+from univs.modeling.meta_arch import UniVS
+from univs.structures import FrameFeatures, PromptTokens
+
+
+class ClipPrompts(Protocol):
+    """Where the prompt queries of a clip come from."""
+
+    def tokens(self, state: ObjectState, features: FrameFeatures, frames: Tensor) -> PromptTokens | None:
+        """Tokens of one prompt per object, or None; ``frames`` [T] are the clip's frame numbers."""
+
+
+class MaskMemory:
+    """Remembers the tokens of every object's masks; blank for objects that it has not met."""
+
+    def __init__(self, model: UniVS, settings: ClipSettings, draws: Draws) -> None:
+        self.decoder, self.draws = model.mask_decoder, draws
+        self.pool = MemoryPool(MemoryPoolSettings(settings.clip_frames, settings.stride, settings.memory_frames))
+
+    def tokens(self, state: ObjectState, features: FrameFeatures, frames: Tensor) -> PromptTokens | None:
+        """Remember the masks as they are known before the clip, and give what the decoder reads of them."""
+        if not len(state):
+            return None
+        if self.pool.features is not None:
+            self.pool.add_objects(len(state) - len(self.pool.features))
+        encode = ClipMaskEncoder(self.decoder, features, frames, self.draws)
+        known = KnownMasks(state.mask_logits, state.boxes, state.first_frames)
+        self.pool.update(known, int(frames[0]), len(frames), encode)
+        return self.pool.tokens(state.first_frames, len(frames))
+
+
+class Sentences:
+    """One prompt per sentence; their rows are those of the state."""
+
+    def __init__(self, model: UniVS, sentences: Sequence[str]) -> None:
+        self.decoder = model.mask_decoder
+        self.words, self.sentences = model.encode_expressions(list(sentences))
+
+    def tokens(self, state: ObjectState, features: FrameFeatures, frames: Tensor) -> PromptTokens | None:
+        """The sentences after looking at the frames of the clip."""
+        if not len(state):
+            return None
+        sources = self.decoder.sources(features).maps
+        return self.decoder.prompt_encoder.text.expressions(self.words, self.sentences, sources)
+
+
+class NoPrompts:
+    """The learnable queries alone."""
+
+    def tokens(self, state: ObjectState, features: FrameFeatures, frames: Tensor) -> PromptTokens | None:
+        """None."""
+        return None
