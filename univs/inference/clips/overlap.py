@@ -19,28 +19,48 @@ def pixel_owner(claims: Tensor, wanted: Tensor) -> Tensor:
     return claims.argmax(0).masked_fill(~wanted, NOBODY)
 
 
+def own_part(owner: Tensor, own: Tensor) -> Tensor:
+    """The owners [...] that have the pixel in their own mask, -1 elsewhere; own: bool [N, ...]."""
+    inside = own.gather(0, owner.clamp(min=0)[None])[0]
+    return owner.masked_fill(~inside, NOBODY)
+
+
 @dataclass(frozen=True)
 class Shares:
-    """Pixels of N objects over all frames, int64 [N]: ``owned`` by the object, its ``own`` whoever owns them, and both."""
+    """Pixels of N objects, int64 [N]: those that each owns, those of its own mask, and those that are both."""
 
     owned: Tensor
     own: Tensor
     both: Tensor
 
-    def enough(self, threshold: float) -> Tensor:
-        """Bool [N]: nothing is empty, and owned / own reaches the threshold (owned pixels count outside own, too)."""
-        return self.visible() & (self.owned / self.own.clamp(min=1) >= threshold)
+    @classmethod
+    def none(cls, count: int, device: torch.device | str = "cpu") -> Shares:
+        """No pixel."""
+        return cls(*(torch.zeros(count, dtype=torch.int64, device=device) for _ in range(3)))
 
+    @classmethod
+    def count(cls, owner: Tensor, own: Tensor) -> Shares:
+        """Pixels of objects whose own masks are ``own`` [N, ...] where ``owner`` [...] owns each pixel."""
+        owned, both = (_count_rows(rows, len(own)) for rows in (owner, own_part(owner, own)))
+        return cls(owned, own.flatten(1).sum(1), both)
+
+    def __add__(self, other: Shares) -> Shares:
+        return Shares(self.owned + other.owned, self.own + other.own, self.both + other.both)
+
+    @property
     def visible(self) -> Tensor:
-        """Bool [N]: owned, own and both are not empty."""
+        """Bool [N]: none of the three is empty."""
         return (self.owned > 0) & (self.own > 0) & (self.both > 0)
 
+    @property
+    def ratio(self) -> Tensor:
+        """Owned over own pixels [N]; owned ones count outside the own mask, too, so that it may pass 1."""
+        return self.owned / self.own.clamp(min=1)
 
-def shares(owner: Tensor, own: Tensor) -> Shares:
-    """Pixels of objects whose own masks are ``own`` [N, ...] where ``owner`` [...] says who owns each pixel."""
-    owned = torch.bincount((owner - NOBODY).flatten(), minlength=len(own) + 1)[1:]
-    both = torch.stack([(mask & (owner == row)).sum() for row, mask in enumerate(own)])
-    return Shares(owned, own.flatten(1).sum(1), both)
+
+def _count_rows(rows: Tensor, count: int) -> Tensor:
+    """How often each row number occurs, int64 [count]."""
+    return torch.bincount((rows - NOBODY).flatten(), minlength=count + 1)[1:]
 
 
 def not_repeated(overlaps: Tensor, threshold: float) -> Tensor:

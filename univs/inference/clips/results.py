@@ -17,3 +17,46 @@ class FrameMasks:
     index: int
     ids: tuple[int, ...]
     masks: Tensor
+
+
+@dataclass(frozen=True)
+class SemanticFrame:
+    """Classes of one frame. index: frame of the video. classes: int64 [Ho, Wo], 0-based."""
+
+    index: int
+    classes: Tensor
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A segment of a panoptic map: its id in the map, its class (0-based), and whether that class is countable."""
+
+    id: int
+    category: int
+    is_thing: bool
+
+
+@dataclass(frozen=True)
+class Instances:
+    """M instances of a picture: scores [M], classes [M] int64 (0-based), masks bool [M, Ho, Wo], boxes [M, 4] in pixels
+    (first column, first row, last column, last row)."""
+
+    scores: Tensor
+    classes: Tensor
+    boxes: Tensor
+    masks: Tensor
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """What was asked for of one picture, at its own size.
+
+    index: its number. semantic: [K, Ho, Wo] sums of probabilities. panoptic: int32 [Ho, Wo], 0 where nothing is, with
+    its ``segments``. instances: sorted by score.
+    """
+
+    index: int
+    semantic: Tensor | None = None
+    panoptic: Tensor | None = None
+    segments: tuple[Segment, ...] = ()
+    instances: Instances | None = None
