@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import numbers
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,10 @@ import numpy as np
 
 from univs.errors import UserError
 from univs.evaluation.benchmark import BrokenSequence
+from univs.evaluation.metrics.coded_tracks import CodedTracks, MalformedMask
 from univs.evaluation.metrics.panoptic_matching import FrameSegments
 
 KINDS = {dict: "an object", list: "a list", str: "a text", int: "an integer", float: "a number"}
-RLE_LETTERS = bytes(range(48, 112))
-CONTINUES = 32
-"""Bit of a letter of a compressed mask that says that the number goes on."""
 
 
 def read_json(path: Path, kind: type) -> Any:
@@ -28,7 +28,8 @@ def read_json(path: Path, kind: type) -> Any:
         UserError: the file is missing, cut off, no JSON, or something else inside.
     """
     try:
-        content = json.loads(path.read_bytes())
+        with _no_collection():
+            content = json.loads(path.read_bytes())
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error
     except json.JSONDecodeError as error:
@@ -40,6 +41,18 @@ def read_json(path: Path, kind: type) -> Any:
     if not isinstance(content, kind):
         raise UserError(f"{path} holds {_kind_of(content)} where {KINDS[kind]} is expected.")
     return content
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Millions of new objects of which none is garbage; looking for it again and again takes a fifth of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def member(entry: Any, name: str, kind: type, where: str) -> Any:
@@ -156,3 +169,15 @@ def check_listed(segments: FrameSegments, ids: np.ndarray, where: str, picture: 
     absent = np.setdiff1d(segments.ids, ids)
     if len(absent):
         raise BrokenSequence(f"{where} lists the segment id {absent[0]}, which {picture} does not have.")
+
+
+def coded_tracks(tracks: Sequence[Sequence[Any]], names: Sequence[str]) -> CodedTracks:
+    """Tracks of masks, each None or a compressed run-length code; ``names`` say file and track for messages.
+
+    Raises:
+        BrokenSequence: something else, or runs that do not fill the picture.
+    """
+    try:
+        return CodedTracks.of(tracks)
+    except MalformedMask as error:
+        raise BrokenSequence(f"{names[error.row]}, frame {error.frame}: {error.problem}.") from error
