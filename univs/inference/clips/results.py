@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -60,3 +61,40 @@ class ImageResult:
     panoptic: Tensor | None = None
     segments: tuple[Segment, ...] = ()
     instances: Instances | None = None
+
+
+@dataclass(frozen=True)
+class PanopticFrame:
+    """The segments of one frame. index: frame of the video. ``ids()`` reads the map, int32 [Ho, Wo], 0 for nothing."""
+
+    index: int
+    ids: Callable[[], Tensor]
+
+
+@dataclass(frozen=True)
+class VideoSegments:
+    """The segments of a whole video, in the order in which they were numbered; ``tracks`` the rows of their objects
+    where these are the best queries of the first clip."""
+
+    segments: tuple[Segment, ...]
+    tracks: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrackScore:
+    """One entry of a video's result: an object (a number), one of its classes (0-based), and the score of both."""
+
+    track: int
+    category: int
+    score: float
+
+
+@dataclass(frozen=True)
+class VideoTracks:
+    """The tracks of a whole video. entries: in the order of the result. ``segmentations(track)`` reads the run-length
+    codes of an object, one per frame, of ``size`` (Ho, Wo)."""
+
+    entries: tuple[TrackScore, ...]
+    segmentations: Callable[[int], list[dict[str, object]]]
+    size: tuple[int, int]
+    frames: int

@@ -29,9 +29,12 @@ class VideoSeeds:
         have a prompt query from the first clip on, as published.
     sentences: expressions by id.
     class_embeddings: [K, D] of the vocabulary. things: places in it of the countable classes.
+    ranking_embeddings: [K', D] classes by which the best queries of a first clip are chosen (as published, all classes
+        that the model was trained with); None: the vocabulary.
     """
 
     object_ids: Sequence[int] = ()
     sentences: dict[int, str] = field(default_factory=dict)
     class_embeddings: Tensor | None = None
     things: frozenset[int] = frozenset()
+    ranking_embeddings: Tensor | None = None

@@ -19,9 +19,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from univs.inference.clips.clip import Clip
+from univs.inference.clips.entities import FoundObjects
+from univs.inference.clips.frame_tracking import BestQueries
 from univs.inference.clips.given_objects import GivenObjects
+from univs.inference.clips.images import Images
 from univs.inference.clips.prompt_slots import ClipPrompts, MaskMemory, NoPrompts, Sentences
 from univs.inference.clips.seeds import GivenMasks, VideoSeeds
+from univs.inference.clips.semantic import SemanticMaps
 from univs.inference.clips.settings import ClipSettings
 from univs.inference.clips.state import ObjectState
 from univs.inference.clips.steps import ClipSteps
@@ -48,7 +52,7 @@ class ClipStream:
         self.model, self.settings, self.video_size = model, settings, video_size
         self.seeds = seeds or VideoSeeds()
         self.prompts = _prompts(model, settings, self.seeds, draws or RepeatableDraws(settings.seed))
-        self.steps = _steps(settings, self.seeds)
+        self.steps = _steps(model, settings, self.seeds)
         self.state: ObjectState | None = None
         self.clip: Clip | None = None
         self._frames: list[FrameFeatures] = []
@@ -172,7 +176,11 @@ def _prompts(model: UniVS, settings: ClipSettings, seeds: VideoSeeds, draws: Dra
     return NoPrompts()
 
 
-def _steps(settings: ClipSettings, seeds: VideoSeeds) -> ClipSteps:
+def _steps(model: UniVS, settings: ClipSettings, seeds: VideoSeeds) -> ClipSteps:
     """What is done with a clip, by what starts objects."""
-    kinds = {"masks": GivenObjects, "sentences": GivenObjects}
+    if settings.objects == "best_queries":
+        return BestQueries(settings, seeds, model.mask_decoder.heads.class_logits)
+    if settings.objects == "none":
+        return SemanticMaps(settings, seeds) if settings.result == "semantic" else Images(settings, seeds)
+    kinds = {"masks": GivenObjects, "sentences": GivenObjects, "discovery": FoundObjects}
     return kinds[settings.objects](settings, seeds)

@@ -1,0 +1,170 @@
+"""Objects that are found by the learnable queries and then followed by prompts made of their masks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from univs.inference.clips.arithmetic import (
+    assign,
+    mask_boxes,
+    mask_iou,
+    mask_quality,
+    mutual_similarity,
+    running_mean,
+    self_similarity,
+)
+from univs.inference.clips.candidates import (
+    Candidates,
+    all_candidates,
+    first_panoptic_candidates,
+    instance_candidates,
+)
+from univs.inference.clips.clip import Clip
+from univs.inference.clips.outputs.panoptic import PanopticWindows
+from univs.inference.clips.outputs.tracks import TrackWindows
+from univs.inference.clips.overlap import Shares, pixel_owner
+from univs.inference.clips.seeds import VideoSeeds
+from univs.inference.clips.settings import ClipSettings
+from univs.inference.clips.state import ObjectState
+
+MATCHED_SLOTS = 3
+# a new object overlaps no known one by this IoU in any frame
+KNOWN_OVERLAP = 0.5
+# frames that are given out together: this step, times one more than fit into a window
+WINDOW_STEP = 5
+
+
+class FoundObjects:
+    """The steps of a clip for found objects; each has one prompt query, in the order of the state's rows."""
+
+    def __init__(self, settings: ClipSettings, seeds: VideoSeeds) -> None:
+        self.settings, self.things = settings, seeds.things
+        self.windows = TrackWindows(settings) if settings.result == "tracks" else PanopticWindows(settings, seeds)
+        self._given_out = 0
+
+    def first_held(self, clip: Clip) -> int:
+        """Masks are held until their window is given out."""
+        return self._given_out
+
+    def begin(self, state: ObjectState, clip: Clip) -> None:
+        """Nothing is known beforehand."""
+
+    def follow(self, state: ObjectState, clip: Clip) -> None:
+        """Objects that are like their past, and visible, add what their prompt queries say."""
+        if not clip.num_prompts:
+            return
+        embeddings, logits = clip.prompt_embeddings(), clip.enlarged(clip.prompt_masks())
+        similarity = self_similarity(state.embeddings[:, -self.settings.compared_slots :], embeddings)
+        early = self.settings.early_factor if clip.first < self.settings.clip_frames else 1.0
+        kept = similarity > self.settings.consistency_threshold * early
+        quality = mask_quality(clip.unpadded(logits))
+        if self.settings.overlap == "veto":
+            score = state.mean_scores().amax(1) * similarity * quality
+            kept = kept & self._owns_enough(clip.unpadded(logits), score)
+        rows = kept.nonzero().flatten()
+        self._add_masks(state, clip, rows, logits[rows], quality[rows])
+        latest = state.mask_logits[rows, -clip.frames :] > 0
+        state.boxes[rows, -clip.frames :] = mask_boxes(latest)
+        state.embeddings[rows, -1] = running_mean(state.embeddings[rows, -1], embeddings[rows].mean(1))
+
+    def _owns_enough(self, logits: Tensor, scores: Tensor) -> Tensor:
+        """Bool [N]: objects that own enough of their masks [N, T, H0, W0] where the strongest ones own the pixels."""
+        counted = Shares.none(len(logits), logits.device)
+        for frame in logits.unbind(1):
+            probabilities = frame.sigmoid()
+            owner = pixel_owner(probabilities * scores[:, None, None], (probabilities >= 0.5).any(0))
+            counted = counted + Shares.count(owner, probabilities > 0.5)
+        return (counted.ratio > self.settings.entity_overlap_threshold) & (counted.both > 0)
+
+    def _add_masks(self, state: ObjectState, clip: Clip, rows: Tensor, logits: Tensor, quality: Tensor) -> None:
+        """Add mask logits [n, T, H, W] of the clip, and their qualities, to the objects of these rows."""
+        latest = slice(-clip.frames, None)
+        state.occurrence[rows, latest] += (logits > 0).flatten(2).any(2).float()
+        state.mask_logits[rows, latest] += logits
+        state.quality[rows] += quality
+
+    def take_in(self, state: ObjectState, clip: Clip) -> None:
+        """Match the learnable queries with the objects; those that are none of them may be new ones."""
+        settings = self.settings
+        if clip.first % settings.discovery_interval and len(state):
+            return
+        is_first = clip.first == 0 or (settings.corrections.late_finds and not len(state))
+        candidates = all_candidates(clip)
+        if settings.discovery == "instances":
+            candidates = instance_candidates(candidates, settings)
+        elif is_first:
+            candidates = first_panoptic_candidates(candidates, settings, self.things)
+        if is_first:
+            least = max(settings.class_threshold, settings.first_score_floor)
+            self._insert(state, clip, candidates.pick(candidates.best > least))
+        elif len(state) and len(candidates):
+            left = candidates.pick(~self._match(state, clip, candidates))
+            left = left.pick(left.best > settings.class_threshold * settings.later_score_factor)
+            self._insert(state, clip, left.pick(self._is_free(state, clip, left.masks)))
+
+    def _match(self, state: ObjectState, clip: Clip, candidates: Candidates) -> Tensor:
+        """Give the objects what the queries say that are like them; bool [M], queries whose masks they got."""
+        similarity = mutual_similarity(state.embeddings[:, -MATCHED_SLOTS:], candidates.embeddings)
+        similarity = similarity.where(similarity >= self.settings.match_threshold, 0)
+        rows, queries = assign(similarity)
+        values = similarity[rows, queries]
+        alike = values > self.settings.match_threshold
+        objects, found = rows[alike], candidates.pick(queries[alike])
+        state.class_last[objects] = 0.5 * (state.class_last[objects] + found.scores)
+        state.embeddings[objects, -1] = running_mean(state.embeddings[objects, -1], found.embeddings.mean(1))
+        same = values > self.settings.match_threshold * self.settings.mask_match_factor
+        found = candidates.pick(queries[same])
+        self._add_masks(state, clip, rows[same], clip.enlarged(found.masks), found.quality)
+        matched = torch.zeros(len(candidates), dtype=torch.bool, device=queries.device)
+        matched[queries[same]] = True
+        return matched
+
+    def _is_free(self, state: ObjectState, clip: Clip, masks: Tensor) -> Tensor:
+        """Bool [M]: masks [M, T, H/4, W/4] that overlap no object by much in any frame."""
+        if not len(masks):
+            return torch.zeros(0, dtype=torch.bool, device=masks.device)
+        known = state.mask_logits[:, -clip.frames :]
+        known = F.interpolate(known, size=masks.shape[-2:], mode="bilinear", align_corners=False)
+        return mask_iou(masks > 0, known > 0).amax((1, 2)) < KNOWN_OVERLAP
+
+    def _insert(self, state: ObjectState, clip: Clip, found: Candidates) -> None:
+        """Take in new objects; the slots of earlier clips and the frames before this one stay empty."""
+        rows = state.add(torch.arange(len(state), len(state) + len(found)))
+        latest = slice(-clip.frames, None)
+        state.first_frames[rows] = clip.first
+        state.class_last[rows] = found.scores
+        state.embeddings[rows, -1] = found.embeddings.mean(1)
+        state.mask_logits[rows, latest] = clip.enlarged(found.masks)
+        state.boxes[rows, latest] = found.boxes
+        state.occurrence[rows, latest] = 1.0
+        state.quality[rows] = found.quality
+
+    def give_out(self, state: ObjectState, clip: Clip) -> list[Any]:
+        """Nothing before it is known whether the clip is the last one: then one window takes all that is left."""
+        return []
+
+    def close(self, state: ObjectState, clip: Clip, is_last: bool) -> list[Any]:
+        """The next window of frames, if it is due; in the end all frames and what is said of the whole video."""
+        if not (is_last or self._is_due(clip)):
+            return []
+        first = self._given_out
+        self._given_out = clip.stop if is_last else first + self._window_frames
+        place = state.frames - (clip.stop - first)
+        logits = state.mask_logits[:, place : place + self._given_out - first]
+        results = self.windows.add(state, clip, first, logits)
+        return results + (self.windows.finish(state, clip) if is_last else [])
+
+    @property
+    def _window_frames(self) -> int:
+        """Frames that are given out together."""
+        longest = max(self.settings.window_frames, self.settings.clip_frames)
+        return WINDOW_STEP * (-(-longest // WINDOW_STEP) + 1)
+
+    def _is_due(self, clip: Clip) -> bool:
+        """Whether the first frames that are held are given out after this clip."""
+        memory, window = self.settings.memory_frames, self._window_frames
+        return clip.first > memory and clip.first % window == memory

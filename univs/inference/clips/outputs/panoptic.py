@@ -1,0 +1,93 @@
+"""Panoptic maps of found objects, one window of frames after the other, with ids that last for the whole video."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor
+
+from univs.inference.clips.clip import Clip
+from univs.inference.clips.overlap import Shares, own_part, pixel_owner
+from univs.inference.clips.results import PanopticFrame, Segment, VideoSegments
+from univs.inference.clips.seeds import VideoSeeds
+from univs.inference.clips.settings import ClipSettings
+from univs.inference.clips.state import ObjectState
+
+# scores of stuff count less until the object is a segment of its own; known things need half the share of their masks
+STUFF_WEIGHT = 0.75
+KNOWN_FACTOR = 0.5
+
+
+class PanopticWindows:
+    """Segments so far: of things by object (row), of stuff by class."""
+
+    def __init__(self, settings: ClipSettings, seeds: VideoSeeds) -> None:
+        self.settings, self.things = settings, seeds.things
+        self._of_object: dict[int, int] = {}
+        self._of_class: dict[int, int] = {}
+
+    def add(self, state: ObjectState, clip: Clip, first_frame: int, logits: Tensor) -> list[PanopticFrame]:
+        """The maps of a window of mask logits [N, F, H, W], whose first frame is ``first_frame``."""
+        if not len(state):
+            blank = torch.zeros(clip.video_size, dtype=torch.int32, device=logits.device)
+            return [PanopticFrame(first_frame + number, lambda: blank) for number in range(logits.shape[1])]
+        scores, classes = state.mean_scores().max(1)
+        is_thing = torch.tensor([category in self.things for category in classes.tolist()], device=scores.device)
+        known = torch.tensor([row in self._of_object for row in range(len(scores))], device=scores.device)
+        scores = scores * _quality(clip, logits) * torch.where(known | is_thing, 1.0, STUFF_WEIGHT)
+        owners, counted = _owners(clip, logits, scores)
+        least = self.settings.overlap_threshold * torch.where(known, KNOWN_FACTOR, 1.0)
+        table = self._number(classes, is_thing, counted.visible & (~is_thing | (counted.ratio >= least)))
+        maps = table.to(owners.device)[owners.long()].to(torch.int32)
+        return [
+            PanopticFrame(first_frame + number, functools.partial(maps.__getitem__, number))
+            for number in range(len(maps))
+        ]
+
+    def _number(self, classes: Tensor, is_thing: Tensor, kept: Tensor) -> Tensor:
+        """Segment ids by row, 0 for rows that are not kept and, last, for nobody.
+
+        As published, the ids of a window skip one number after those of the window before.
+        """
+        ids = [*self._of_object.values(), *self._of_class.values()]
+        newest = max(ids) + 1 if ids else 0
+        table = torch.zeros(len(classes) + 1, dtype=torch.int64)
+        for row in kept.nonzero().flatten().tolist():
+            listed, key = (self._of_object, row) if is_thing[row] else (self._of_class, int(classes[row]))
+            if key not in listed:
+                newest += 1
+                listed[key] = newest
+            table[row] = listed[key]
+        return table
+
+    def finish(self, state: ObjectState, clip: Clip) -> list[VideoSegments]:
+        """Things with the classes that they have in the end, then stuff."""
+        segments = []
+        if len(state):
+            classes = state.mean_scores().argmax(1).tolist()
+            things = ((identity, classes[row]) for row, identity in self._of_object.items())
+            segments = [Segment(identity, category, category in self.things) for identity, category in things]
+        segments += [Segment(identity, category, False) for category, identity in self._of_class.items()]
+        return [VideoSegments(tuple(segments))]
+
+
+def _quality(clip: Clip, logits: Tensor) -> Tensor:
+    """Mask quality [N] of logits [N, F, H, W] at the video's own size, frame by frame."""
+    inner, outer = (torch.zeros(len(logits), dtype=torch.int64, device=logits.device) for _ in range(2))
+    for frame in logits.split(1, dim=1):
+        flat = clip.at_video_size(frame).flatten(1)
+        inner, outer = inner + (flat > 1).sum(1), outer + (flat > -1).sum(1)
+    return inner / outer.clamp(min=1)
+
+
+def _owners(clip: Clip, logits: Tensor, scores: Tensor) -> tuple[Tensor, Shares]:
+    """Who owns each pixel of its own mask, int16 [F, Ho, Wo], -1 nobody, and the pixels of each in all frames."""
+    owners, counted = [], Shares.none(len(scores), scores.device)
+    for frame in logits.split(1, dim=1):
+        frame = clip.at_video_size(frame)[:, 0]
+        own = frame.sigmoid() >= 0.5
+        owner = pixel_owner(frame * scores[:, None, None], own.any(0))
+        counted = counted + Shares.count(owner, own)
+        owners.append(own_part(owner, own).to(torch.int16))
+    return torch.stack(owners), counted

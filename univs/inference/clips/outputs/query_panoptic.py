@@ -1,0 +1,77 @@
+"""Panoptic maps of a video in which every object has a mask in every frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from univs.inference.clips.clip import Clip
+from univs.inference.clips.outputs.segments import SegmentNumbers
+from univs.inference.clips.outputs.store import FrameArrays
+from univs.inference.clips.overlap import Shares, own_part, pixel_owner
+from univs.inference.clips.results import PanopticFrame, VideoSegments
+from univs.inference.clips.settings import ClipSettings
+
+OUTPUT_HEIGHT = 720
+# the quality of a mask is measured on every so many-th frame, and counts half as much as the class
+QUALITY_INTERVAL = 5
+QUALITY_WEIGHT = 0.5
+
+
+def panoptic_of_queries(
+    scores: Tensor, masks: FrameArrays, clip: Clip, settings: ClipSettings, things: Iterable[int]
+) -> list[PanopticFrame | VideoSegments]:
+    """The maps of all frames, 720 rows high, and their segments.
+
+    scores: [N, K] class scores of the tracks. masks: mask logits [N, h, w] of every frame.
+    """
+    best, classes = scores.max(1)
+    least = best.sort(descending=True).values[min(settings.max_objects, len(best)) - 1]
+    rows = (best > least.clamp(min=settings.object_threshold)).nonzero().flatten()
+    size = OUTPUT_HEIGHT, int(OUTPUT_HEIGHT * clip.video_size[1] / clip.video_size[0])
+    if not len(rows):
+        blank = torch.zeros(size, dtype=torch.int32)
+        return [*(PanopticFrame(frame, lambda: blank) for frame in range(len(masks))), VideoSegments(())]
+    best = best[rows] + QUALITY_WEIGHT * _quality(masks, rows, clip)
+    owners, counted = _owners(best, masks, rows, clip, size)
+    numbers = SegmentNumbers(things)
+    table = numbers.table(classes[rows], counted.visible & (counted.ratio >= settings.overlap_threshold)).cpu()
+    segments = numbers.segments(table.tolist())
+    frames = [PanopticFrame(frame, lambda frame=frame: _read(owners, frame, table)) for frame in range(len(masks))]
+    return [*frames, VideoSegments(segments, tuple(int(rows[row]) for row in numbers.rows))]
+
+
+def _read(owners: FrameArrays, frame: int, table: Tensor) -> Tensor:
+    return table[owners[frame].long()].to(torch.int32)
+
+
+def _enlarged(masks: Tensor, rows: Tensor, clip: Clip) -> Tensor:
+    """Mask logits [n, H0, W0] of some tracks in one frame."""
+    return clip.unpadded(clip.enlarged(masks[rows.cpu()].to(rows.device)[:, None]))[:, 0]
+
+
+def _quality(masks: FrameArrays, rows: Tensor, clip: Clip) -> Tensor:
+    """Mask quality [n] on every fifth frame."""
+    inner, outer = (torch.zeros(len(rows), dtype=torch.int64, device=rows.device) for _ in range(2))
+    for number in range(0, len(masks), QUALITY_INTERVAL):
+        logits = _enlarged(masks[number], rows, clip).flatten(1)
+        inner, outer = inner + (logits > 1).sum(1), outer + (logits > -1).sum(1)
+    return inner / outer.clamp(min=1)
+
+
+def _owners(
+    scores: Tensor, masks: FrameArrays, rows: Tensor, clip: Clip, size: tuple[int, int]
+) -> tuple[FrameArrays, Shares]:
+    """Who owns each pixel of its own mask, a map int16 ``size`` per frame, and the pixels of each over all frames."""
+    owners, counted = FrameArrays(), Shares.none(len(rows), rows.device)
+    for logits in masks:
+        probabilities = _enlarged(logits, rows, clip).sigmoid()
+        owner = pixel_owner(probabilities * scores[:, None, None], (probabilities >= 0.5).any(0))
+        owner = F.interpolate(owner[None, None].double(), size=size, mode="nearest")[0, 0].long()
+        own = F.interpolate(probabilities[None], size=size, mode="bilinear", align_corners=False)[0] >= 0.5
+        counted = counted + Shares.count(owner, own)
+        owners.append(own_part(owner, own).to(torch.int16))
+    return owners, counted
