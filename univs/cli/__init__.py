@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from tqdm import tqdm
 
 from univs import __version__
-from univs.cli import demo, score
+from univs.cli import demo, score, submission
 from univs.errors import UserError
 
-COMMANDS = {"demo": demo, "score": score}
+COMMANDS = {"demo": demo, "score": score, "submission": submission}
 INTERRUPTED = 130
 
 

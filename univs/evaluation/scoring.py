@@ -21,11 +21,11 @@ from univs import __version__
 from univs.errors import UserError
 from univs.evaluation.archives import unpacked
 from univs.evaluation.benchmark import Benchmark, Scoring, Summary
+from univs.evaluation.benchmarks import LIBRARIES
 from univs.evaluation.measuring import Measured, measured_sequences
 from univs.evaluation.part_store import PartStore, Table
 
 STORE = ".parts.sqlite"
-LIBRARIES = ("numpy", "scipy", "pillow", "opencv-python-headless", "opencv-python", "pycocotools", "lvis")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,9 @@ from univs.evaluation.benchmark import Benchmark
 BENCHMARKS: dict[str, str] = {}
 """Name of a benchmark -> ``module:class``."""
 
+LIBRARIES = ("numpy", "scipy", "pillow", "opencv-python-headless", "opencv-python", "pycocotools", "lvis")
+"""Packages whose versions figures may depend on."""
+
 
 def benchmark_names() -> list[str]:
     """Names of all benchmarks."""
