@@ -259,6 +259,8 @@ def _add_solver(cfg: CfgNode) -> None:
     # Let MODEL.WEIGHTS leave parts of the model as they were made (a backbone's weights, another model's); what is
     # missing, left over or of another shape is listed. Off, that is an error.
     cfg.MODEL.WEIGHTS_PARTIAL = False
+    # Where a file holds running averages of the weights beside them (the published models of stage 3), load those.
+    cfg.MODEL.WEIGHTS_AVERAGED = True
     # Number format of mixed precision (SOLVER.AMP.ENABLED, on GPUs): "float16" or "bfloat16".
     cfg.SOLVER.AMP.PRECISION = "float16"
     # "ADAMW" or "SGD".

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from univs.errors import UserError
-from univs.modeling.weights import load_state, read_checkpoint, save_weights, translate_names, write_atomically
+from univs.modeling.weights import load_state, read_checkpoint, save_weights, write_atomically
 
 
 class Harmful:
@@ -109,12 +109,6 @@ def test_long_lists_are_cut_short() -> None:
 def test_weights_of_another_model_are_refused_even_in_part() -> None:
     with pytest.raises(UserError, match="no parameter in common"):
         load_state(small_model(), {"x": torch.ones(1)}, partial=True)
-
-
-def test_published_names_become_ours() -> None:
-    state = {"module.backbone.stem.conv1.weight": 1, "module.sem_seg_head.pixel_decoder.mask_features.bias": 2, "x": 3}
-    assert translate_names(state) == {"backbone.stem.conv1.weight": 1, "pixel_decoder.mask_features.bias": 2, "x": 3}
-    assert translate_names({"pixel_decoder.mask_features.bias": 2}) == {"pixel_decoder.mask_features.bias": 2}
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
-from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
+from detectron2.checkpoint.c2_model_loading import convert_c2_detectron_names
 from torch import nn
 
 from univs.errors import UserError
-from univs.modeling.weights import load_state, read_checkpoint, write_atomically
+from univs.modeling.weight_files import read_checkpoint
+from univs.modeling.weights import load_state, write_atomically
 
 _log = logging.getLogger(__name__)
 
@@ -21,12 +22,21 @@ class Checkpointer(DetectionCheckpointer):
     """Detectron2's checkpointer with strict, safe loading and atomic writing.
 
     ``model_0000123.pth`` holds the model, and what else is registered (the trainer with optimiser, schedule and
-    averaged weights) as plain tensors and numbers; ``last_checkpoint`` names the newest.
+    averaged weights) as plain tensors and numbers; ``last_checkpoint`` names the newest. ``partial`` and ``averaged``
+    choose what is loaded, see ``load_state``.
     """
 
-    def __init__(self, model: nn.Module, save_dir: str = "", *, partial: bool = False, **checkpointables: Any):
+    def __init__(
+        self,
+        model: nn.Module,
+        save_dir: str = "",
+        *,
+        partial: bool = False,
+        averaged: bool = True,
+        **checkpointables: Any,
+    ):
         super().__init__(model, save_dir, **checkpointables)
-        self.partial = partial
+        self.partial, self.averaged = partial, averaged
 
     def save(self, name: str, **kwargs: Any) -> None:
         """Write the checkpoint ``name`` into the folder; ``kwargs`` are stored beside it.
@@ -67,14 +77,13 @@ class Checkpointer(DetectionCheckpointer):
         return {**read_checkpoint(filename), "source": filename}
 
     def _load_model(self, checkpoint: dict[str, Any]) -> None:
-        state = checkpoint.pop("model")
-        if checkpoint.pop("matching_heuristics", False):
-            # Names of Detectron's model zoo: matched by their endings, as Detectron2 itself does it.
-            from_caffe = checkpoint.get("__author__") == "Caffe2"
-            state = align_and_update_state_dicts(self.model.state_dict(), state, c2_conversion=from_caffe)
-        source = str(checkpoint.pop("source", ""))
+        state, source = checkpoint.pop("model"), str(checkpoint.pop("source", ""))
+        if checkpoint.pop("matching_heuristics", False) and checkpoint.get("__author__") == "Caffe2":
+            state, _ = convert_c2_detectron_names(state)
         # A run's own checkpoint must fit wholly: it is no start from somebody's weights but a continuation.
         partial = self.partial and not ("trainer" in checkpoint and Path(source).parent == Path(self.save_dir))
-        report = load_state(self.model, state, partial, source)
-        if not report.complete:
+        report = load_state(self.model, state, partial, source, averaged=self.averaged)
+        if report.complete:
+            _log.info("Loaded %s", report.summary())
+        else:
             _log.warning("The weights %s were loaded in part: %s.", source, report.describe())

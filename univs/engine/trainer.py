@@ -63,7 +63,11 @@ class Trainer(TrainerBase):
         self._scaler = torch.amp.GradScaler("cuda", enabled=self._precision == torch.float16)
         self._batches: Iterator[list[dict[str, Any]]] = iter(())
         self.checkpointer = Checkpointer(
-            model, cfg.OUTPUT_DIR, partial=cfg.MODEL.WEIGHTS_PARTIAL, trainer=weakref.proxy(self)
+            model,
+            cfg.OUTPUT_DIR,
+            partial=cfg.MODEL.WEIGHTS_PARTIAL,
+            averaged=cfg.MODEL.WEIGHTS_AVERAGED,
+            trainer=weakref.proxy(self),
         )
         self.averaged = self._averaged_weights()
         self._log_period = log_period

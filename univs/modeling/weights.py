@@ -1,35 +1,43 @@
-"""Files of weights: reading and writing them without running anything that they contain."""
+"""Weights into a model and out of it: what fits, what does not, and files that are written whole or not at all."""
 
 from __future__ import annotations
 
-import io
 import os
-import pickle
+import re
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 import safetensors.torch
-import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from univs.errors import UserError
-from univs.modeling.published_names import from_published
+from univs.modeling.weight_files import read_checkpoint
+from univs.modeling.weight_sources import WeightSource, backbone_of, recognised
 
-_PUBLISHED_PREFIX = "sem_seg_head."
+__all__ = ["LoadReport", "compare", "load_state", "read_checkpoint", "save_weights", "write_atomically"]
 
 
 @dataclass
 class LoadReport:
-    """What did not fit: names of the model without a value, names of the file without a place, unequal shapes."""
+    """What did not fit: names of the model without a value, names of the file without a place, unequal shapes.
+
+    fresh, left_out: the same where the kind of file makes it so by design (a starting point of training). title: what
+    the file is; loaded: number of entries that were loaded; averaged: whether they are running averages.
+    """
 
     missing: list[str] = field(default_factory=list)
     left_over: list[str] = field(default_factory=list)
     other_shape: list[str] = field(default_factory=list)
+    fresh: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    title: str = ""
+    file: str = ""
+    loaded: int = 0
+    averaged: bool = False
 
     @property
     def complete(self) -> bool:
@@ -48,26 +56,23 @@ class LoadReport:
                 parts.append(f"{len(names)} {title} ({', '.join(names[:limit])}{more})")
         return "; ".join(parts)
 
+    def summary(self) -> str:
+        """One line: what the file is, and how it was loaded; names that differ in numbers only are told once."""
+        which = "averaged weights" if self.averaged else "weights"
+        if self.complete and not self.fresh:
+            told = f"all {self.loaded} {which} have their place, none missing, none left over, all shapes equal"
+        else:
+            told = f"{self.loaded} {which} loaded"
+            told += f"; {len(self.fresh)} start fresh: {_grouped(self.fresh)}" if self.fresh else ""
+            told += f"; {self.describe()}" if not self.complete else ""
+        told += f"; left out: {_grouped(self.left_out)}" if self.left_out else ""
+        return f"{self.file}: {self.title}: {told}."
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Content of a checkpoint: a dict with at least ``model``, tensors by name.
 
-    Understands our own and other ``.safetensors``, PyTorch files (``.pth``, ``.pt``, ``.bin``; weights only) and
-    Detectron2's ``.pkl`` (arrays only; ``matching_heuristics`` is then True if its names follow the model zoo's).
-
-    Raises:
-        UserError: the file is missing, is damaged, or holds more than numbers.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"The weights file {path} does not exist; check MODEL.WEIGHTS or --weights.")
-    reader = {".safetensors": _read_safetensors, ".pkl": _read_pickle}.get(path.suffix, _read_torch)
-    try:
-        content = reader(path)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"The weights file {path} cannot be read: {reason}") from error
-    return content if isinstance(content.get("model"), Mapping) else {"model": content}
+def _grouped(names: list[str]) -> str:
+    """Names with "*" for numbers, each with how many there are."""
+    counts = Counter(re.sub(r"(?<=\.)\d+(?=\.)", "*", name) for name in names)
+    return ", ".join(name if number == 1 else f"{name} ({number})" for name, number in sorted(counts.items()))
 
 
 def save_weights(state: Mapping[str, Tensor], path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
@@ -106,99 +111,92 @@ def _file_mask() -> int:
     return mask
 
 
-def load_state(model: nn.Module, state: Mapping[str, Tensor], partial: bool = False, source: str = "") -> LoadReport:
-    """Load tensors into ``model``; a published state's names are translated first.
+def load_state(
+    model: nn.Module,
+    state: Mapping[str, Tensor] | WeightSource,
+    partial: bool = False,
+    source: str = "",
+    *,
+    averaged: bool = True,
+    start: bool = True,
+) -> LoadReport:
+    """Load tensors into ``model``, whatever known kind of file (``source``) they are from; names are translated.
 
-    With ``partial`` what fits is loaded and the rest is reported. Parameters that the model does not store (a frozen
-    text encoder) are not missed.
+    Parameters that the model does not store (a frozen text encoder) are not missed.
+
+    Args:
+        partial: load what fits and report the rest.
+        averaged: prefer the running averages that a file holds beside the weights: those of all parameters that
+            train, while frozen ones and constants stay the plain ones.
+        start: take starting points of training, of which parts of the model start fresh by design.
 
     Raises:
         UserError: something does not fit and ``partial`` is off; the model is unchanged then.
     """
-    state = translate_names(state)
+    weights = state if isinstance(state, WeightSource) else recognised(state, source)
     own = model.state_dict()
-    report = LoadReport(
-        missing=sorted(own.keys() - state.keys()),
-        left_over=sorted(state.keys() - own.keys()),
-        other_shape=sorted(
-            f"{name} {list(state[name].shape)} instead of {list(own[name].shape)}"
-            for name in own.keys() & state.keys()
-            if state[name].shape != own[name].shape
-        ),
-    )
+    report = compare(own, weights)
+    if weights.origin.fresh and not start and not partial:
+        raise UserError(
+            f"The weights {weights.file} are a {weights.title}, which training can start from but no whole UniVS model."
+        )
     if not report.complete and not partial:
         raise UserError(
-            f"The weights {source} do not fit the model: {report.describe()}. Use the configuration that they were "
-            "trained with, or set MODEL.WEIGHTS_PARTIAL to load what fits."
+            f"The weights {weights.file} do not fit the model: {_reason(own, weights)}{report.describe()}. Use the "
+            "configuration that they were trained with, or set MODEL.WEIGHTS_PARTIAL to load what fits."
         )
-    fitting = {name: state[name] for name in own.keys() & state.keys() if state[name].shape == own[name].shape}
+    chosen = _averaged(model, weights, report) if averaged and weights.averaged else weights.tensors
+    fitting = {name: chosen[name] for name in own.keys() & chosen.keys() if chosen[name].shape == own[name].shape}
     if not fitting:
-        raise UserError(f"The weights {source} have no parameter in common with the model.")
+        raise UserError(f"The weights {weights.file} have no parameter in common with the model.")
     model.load_state_dict(fitting, strict=False)
+    report.loaded = len(fitting)
     return report
 
 
-def translate_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names of a state without the prefix of DistributedDataParallel, and ours in the place of published ones."""
-    names = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    if not any(name.startswith(_PUBLISHED_PREFIX) for name in names):
-        return names
-    return {_our_name(name): tensor for name, tensor in names.items()}
+def compare(own: Mapping[str, Tensor], weights: WeightSource) -> LoadReport:
+    """What of a file fits into a model's state ``own``, and what does not."""
+    origin, report = weights.origin, LoadReport(title=weights.title, file=weights.file)
+    for name in sorted(own.keys() - weights.tensors.keys()):
+        (report.fresh if origin.starts_fresh(name) else report.missing).append(name)
+    for copy, tensors in (("", weights.tensors), ("averaged ", weights.averaged)):
+        for name in sorted(tensors.keys() - own.keys()):
+            (report.left_out if origin.leaves_out(name) else report.left_over).append(copy + name)
+        for name in sorted(own.keys() & tensors.keys()):
+            if tensors[name].shape == own[name].shape:
+                continue
+            if origin.starts_fresh(name):
+                report.fresh.append(name)
+            else:
+                found, wanted = list(tensors[name].shape), list(own[name].shape)
+                report.other_shape.append(f"{copy}{name} {found} instead of {wanted}")
+    return report
 
 
-def _our_name(key: str) -> str:
-    try:
-        return from_published(key)
-    except KeyError:
-        return key
+def _averaged(model: nn.Module, weights: WeightSource, report: LoadReport) -> dict[str, Tensor]:
+    """The averages of the parameters that train, and the plain values of all else."""
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    lacking = sorted(trained & weights.tensors.keys() - weights.averaged.keys())
+    if lacking:
+        raise UserError(
+            f"The weights {weights.file} hold averaged copies, but none of {', '.join(lacking[:8])}; set "
+            "MODEL.WEIGHTS_AVERAGED to False to load the plain weights."
+        )
+    report.averaged = True
+    return {**weights.tensors, **{name: value for name, value in weights.averaged.items() if name in trained}}
 
 
-def _read_safetensors(path: Path) -> dict[str, Any]:
-    return {"model": safetensors.torch.load_file(path)}
-
-
-def _read_torch(path: Path) -> dict[str, Any]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        # PyTorch's own words advise to switch the protection off.
-        raise pickle.UnpicklingError("it is damaged, or holds more than tensors and plain values") from None
-    if not isinstance(content, Mapping):
-        raise pickle.UnpicklingError("it holds no tensors by name")
-    return dict(content)
-
-
-def _read_pickle(path: Path) -> dict[str, Any]:
-    content = _ArraysOnly(io.BytesIO(path.read_bytes()), encoding="latin1").load()
-    author = content.get("__author__")
-    state = content["model"] if author else content.get("blobs", content)
-    arrays = {name: value for name, value in state.items() if not name.endswith("_momentum")}
-    tensors = {
-        name: value if isinstance(value, Tensor) else torch.from_numpy(np.asarray(value))
-        for name, value in arrays.items()
-    }
-    return {
-        "model": tensors,
-        "__author__": author or "Caffe2",
-        "matching_heuristics": bool(content.get("matching_heuristics", not author)),
-    }
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Reads pickles of NumPy arrays in plain containers; anything else could run code and is refused."""
-
-    _ALLOWED = {
-        ("collections", "OrderedDict"),
-        ("numpy", "dtype"),
-        ("numpy", "ndarray"),
-        ("numpy.core.multiarray", "_reconstruct"),
-        ("numpy.core.multiarray", "scalar"),
-        ("numpy._core.multiarray", "_reconstruct"),
-        ("numpy._core.multiarray", "scalar"),
-        ("_codecs", "encode"),
-    }
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self._ALLOWED:
-            raise pickle.UnpicklingError(f"it holds {module}.{name}, which is neither a number nor an array")
-        return super().find_class(module, name)
+def _reason(own: Mapping[str, Tensor], weights: WeightSource) -> str:
+    """The likeliest mistake in words, with a semicolon behind it; empty if the names must speak for themselves."""
+    theirs, ours = backbone_of(weights.tensors), backbone_of(own)
+    if theirs.title != ours.title:
+        fitting = f", and configurations with '{theirs.key}' in their name fit" if theirs.key else ""
+        return f"they are a {weights.title}, the configuration asks for {ours.title}{fitting}; "
+    parts = {name.split(".")[0] for name in own}
+    lacking = sorted(parts - {name.split(".")[0] for name in weights.tensors})
+    surplus = sorted({name.split(".")[0] for name in weights.tensors} - parts)
+    if lacking or surplus:
+        said = [f"the configuration asks for the parts {', '.join(lacking)} that the file lacks"] if lacking else []
+        said += [f"the file holds the parts {', '.join(surplus)} that the configuration leaves out"] if surplus else []
+        return f"{' and '.join(said)}; "
+    return ""
