@@ -158,7 +158,14 @@ def track_overlaps(
     """
     if groups is None:
         groups = np.zeros(len(first.lengths), np.int64), np.zeros(len(second.lengths), np.int64)
-    places, others, pixels = shared_pixels(first, second, groups)
+    return overlaps_from(first, second, shared_pixels(first, second, groups))
+
+
+def overlaps_from(
+    first: CodedTracks, second: CodedTracks, pairs: tuple[np.ndarray, np.ndarray, np.ndarray]
+) -> np.ndarray:
+    """``track_overlaps`` where ``shared_pixels`` are known."""
+    places, others, pixels = pairs
     shared = np.zeros((len(first.lengths), len(second.lengths)), np.int64)
     np.add.at(shared, (first.rows[places], second.rows[others]), pixels)
     union = _added_areas(first, second) - shared
