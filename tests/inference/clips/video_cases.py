@@ -45,6 +45,8 @@ KEYS = {
     "MODEL.MASK_FORMER.TEST.STABILITY_SCORE_THRESH": "INFERENCE.STABILITY_THRESHOLD",
     "TEST.DETECTIONS_PER_IMAGE": "INFERENCE.MAX_OBJECTS",
 }
+IMAGE_OUTPUTS = {"PANOPTIC_ON": "panoptic", "INSTANCE_ON": "instances", "SEMANTIC_ON": "semantic"}
+IMAGE_OUTPUTS = {"panoptic": "PANOPTIC_ON", "instances": "INSTANCE_ON", "semantic": "SEMANTIC_ON"}
 NUM_CLASSES = 3938
 
 
@@ -62,8 +64,11 @@ def case_config(case):
     """The configuration of a case: ours of the same name with the values of the case."""
     values = case.json["config_values"]
     options = [part for key, ours in KEYS.items() if key in values for part in (ours, values[key])]
+    outputs = [name for name, key in IMAGE_OUTPUTS.items() if values[f"MODEL.MASK_FORMER.TEST.{key}"]]
+    options += ["INFERENCE.IMAGE_OUTPUTS", outputs]
     square = values["INPUT.LSJ_AUG.IMAGE_SIZE"] if values["INPUT.LSJ_AUG.SQUARE_ENABLED"] else 0
-    options += ["INPUT.SQUARE_TEST", square, "MODEL.DEVICE", "cpu"]
+    outputs = [ours for key, ours in IMAGE_OUTPUTS.items() if values[f"MODEL.MASK_FORMER.TEST.{key}"]]
+    options += ["INPUT.SQUARE_TEST", square, "INFERENCE.IMAGE_OUTPUTS", outputs, "MODEL.DEVICE", "cpu"]
     return get_config(_leaf(case.json["official_config"]), options)
 
 
@@ -91,9 +96,9 @@ def case_model(case) -> UniVS:
     return model
 
 
-def class_table(case) -> Tensor:
-    """Text embeddings of all classes."""
-    return torch.from_numpy(rule.weight(case.tag, "clip_cls_text_emb", (NUM_CLASSES, 640)))
+@functools.cache
+def _class_table(tag: str) -> Tensor:
+    return torch.from_numpy(rule.weight(tag, "clip_cls_text_emb", (NUM_CLASSES, 640)))
 
 
 def case_seeds(case) -> VideoSeeds:
@@ -101,15 +106,17 @@ def case_seeds(case) -> VideoSeeds:
     inputs, settings = case.inputs, case_settings(case)
     if settings.objects == "sentences":
         return VideoSeeds(sentences=dict(zip(inputs["exp_ids"], inputs["expressions"], strict=True)))
-    start, count = case.json["class_slice_start_count"]
     seen = {row for frame in rule_video.given_masks(inputs) for row, _ in frame} if "start" in inputs else set()
     ids = sorted(inputs["ids"][row] for row in seen)
+    start, count = case.json["class_slice_start_count"]
     if not settings.vocabulary or not count:
         return VideoSeeds(object_ids=ids)
     is_thing = read_vocabulary(settings.vocabulary).is_thing
     things = frozenset(place for place, thing in enumerate(is_thing) if thing)
-    table = class_table(case)
-    return VideoSeeds(ids, class_embeddings=table[start : start + count], things=things, ranking_embeddings=table)
+    table = _class_table(case.tag)
+    return VideoSeeds(
+        object_ids=ids, class_embeddings=table[start : start + count], things=things, ranking_embeddings=table
+    )
 
 
 def case_given(case) -> dict[int, GivenMasks]:
@@ -154,7 +161,8 @@ def memory_bits(case) -> Iterator[dict[str, int]]:
 class Comparison:
     """Compares arrays with those of a case, each with the limits of its kind.
 
-    left_out: leading queries that the program did not run; their rows are not compared.
+    left_out: leading queries that the program did not run; their rows are not compared, and neither are those of prompt
+    queries that come after what the program ran.
     """
 
     case: parity.Case
@@ -178,12 +186,13 @@ class Comparison:
         reference = self.reference(name)
         short = re.sub(r"^clip\d+\.", "", name)
         limits = self._limits(name, short)
-        if short in self.BY_QUERY and self.left_out:
-            reference = reference[self.left_out :]
+        if short in self.BY_QUERY:
+            reference = reference[self.left_out : self.left_out + len(value)]
         assert value.shape == reference.shape, f"{name}: {value.shape} instead of {reference.shape}"
+        value, reference = np.atleast_1d(value, reference)
         value, reference = value.astype(np.float64), reference.astype(np.float64)
         size = np.maximum(np.abs(reference), self._floor(limits, reference))
-        limit = self._atol(name, limits) + limits.get("rtol", 0.0) * size
+        limit = self._atol(name, limits, len(value)) + limits.get("rtol", 0.0) * size
         outside = ~(np.abs(value - reference) <= limit)
         share = outside.mean((-2, -1)) if limits.get("per_frame") else outside.mean() if outside.size else 0.0
         worst = np.max(np.abs(value - reference)) if reference.size else 0.0
@@ -200,8 +209,8 @@ class Comparison:
             return float(np.sqrt((reference**2).mean())) if reference.size else 0.0
         return float(floor)
 
-    def _atol(self, name: str, limits: dict) -> np.ndarray | float:
+    def _atol(self, name: str, limits: dict, rows: int) -> np.ndarray | float:
         if "atol_over_mask_pos" not in limits:
             return limits.get("atol", 0.0)
         pixels = self.case.npz[f"{name.rsplit('.', 1)[0]}.mask_pos"].sum(1)
-        return limits["atol_over_mask_pos"] / np.maximum(pixels, 1)[self.left_out :]
+        return limits["atol_over_mask_pos"] / np.maximum(pixels, 1)[self.left_out : self.left_out + rows]
