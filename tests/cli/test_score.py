@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from univs.evaluation import benchmarks
 @pytest.fixture
 def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A command that scores; the benchmark of text files is the only one."""
-    monkeypatch.setattr(benchmarks, "BENCHMARKS", {"numbers": f"{Numbers.__module__}:Numbers"})
+    monkeypatch.setattr(benchmarks, "BENCHMARKS", {"numbers": "tiny:Numbers"})
+    monkeypatch.setitem(sys.modules, "univs.evaluation.benchmarks.tiny", sys.modules[Numbers.__module__])
     monkeypatch.chdir(tmp_path)
     write_numbers(tmp_path)
     return ["score", "numbers", "--predictions", "predictions", "--truth", "truth", "--output", "out"]

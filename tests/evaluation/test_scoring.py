@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -69,6 +71,16 @@ def test_a_killed_process_is_said(request_of) -> None:
     request = request_of(jobs=2)
     (request.predictions / "s3.txt").write_text("die")
     with pytest.raises(UserError, match="killed.*fewer --jobs"):
+        score(request)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_is_wrong_with_a_file_of_all_sequences_is_the_users_mistake(request_of, jobs: int) -> None:
+    request = request_of(jobs=jobs)
+    (request.predictions / "s1.txt").write_text("mistake")
+    assert score(request).broken == {"s1": "all.json is no JSON."}
+    (request.predictions / "s4.txt").write_text("mistake")
+    with pytest.raises(UserError, match=r"all\.json is no JSON"):
         score(request)
 
 
@@ -215,6 +227,18 @@ def test_no_more_is_handed_out_than_is_worked_on(request_of) -> None:
     next(measured)
     assert len(asked) <= 4
     measured.close()
+
+
+def test_scoring_needs_no_pytorch() -> None:
+    """A process that measures would need ten times the memory, and a user of another model might not have it."""
+    code = (
+        "import sys\n"
+        "import univs.cli.scoring, univs.cli.submitting\n"
+        "from univs.evaluation import benchmarks\n"
+        "[benchmarks.find_benchmark(name) for name in benchmarks.benchmark_names()]\n"
+        "sys.exit(bool({'torch', 'detectron2'} & set(sys.modules)))\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 # --- mistakes of the user -----------------------------------------------------------------------------------------

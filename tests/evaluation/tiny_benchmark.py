@@ -27,6 +27,8 @@ class NumberScoring(Scoring):
             os.kill(os.getpid(), signal.SIGKILL)
         if text == "bug":
             raise ZeroDivisionError("nobody thought of this")
+        if text == "mistake":
+            raise UserError("all.json is no JSON.")
         found = np.array([float(word) for word in text.split()])
         right = np.array([float(word) for word in (self.truth / f"{sequence}.txt").read_text().split()])
         if found.shape != right.shape:

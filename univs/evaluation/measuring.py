@@ -1,4 +1,4 @@
-"""Measure sequences one by one, here or in several processes; the plain bytes that come back are the same either way."""
+"""Measure sequences one by one, here or in several processes; the plain bytes that come back are the same."""
 
 from __future__ import annotations
 
@@ -25,13 +25,15 @@ AHEAD_OF_WORKERS = 2
 class Measured:
     """What was measured of a sequence, encoded, with the benchmark's table over it alone; or what is wrong with it.
 
-    unexpected: the program failed on it rather than told what is wrong.
+    of_a_file: what is wrong may concern more than this sequence. unexpected: the program failed on it rather than told
+    what is wrong.
     """
 
     sequence: str
     content: bytes = b""
     own_table: Table = ()
     problem: str | None = None
+    of_a_file: bool = False
     unexpected: bool = False
 
 
@@ -41,8 +43,10 @@ def measure(scoring: Scoring, sequence: str) -> Measured:
         content = encode(scoring.measure(sequence))
         table = scoring.summarise({sequence: decode(content)}).table if scoring.each_alone else []
         return Measured(sequence, content, [(name, float(value)) for name, value in table])
-    except (BrokenSequence, UserError, OSError) as error:
+    except BrokenSequence as error:
         return Measured(sequence, problem=str(error))
+    except (UserError, OSError) as error:
+        return Measured(sequence, problem=str(error), of_a_file=True)
     except Exception as error:  # hours of scoring must not end at one strange file
         return Measured(sequence, problem=f"it cannot be scored ({type(error).__name__}: {error}).", unexpected=True)
 

@@ -110,10 +110,13 @@ def text_of(outcome: Outcome) -> Iterator[str]:
     if outcome.summary is None:
         return
     yield from table_lines(outcome.summary.table)
-    corrected = list(_flat(outcome.summary.corrected))
+    corrected = outcome.summary.corrected
+    numbers = [(name, value) for name, value in corrected.items() if isinstance(value, int | float | np.number)]
+    others = [name for name, value in corrected.items() if isinstance(value, Mapping)]
     if corrected:
         yield "Corrected, where the official program is plainly wrong:"
-        yield from table_lines(corrected)
+        yield from table_lines(numbers)
+        yield from (f"  {name}: many figures, see results.json" for name in others)
 
 
 def problem_lines(outcome: Outcome) -> Iterator[str]:
@@ -126,6 +129,8 @@ def problem_lines(outcome: Outcome) -> Iterator[str]:
 
 def table_lines(table: Sequence[tuple[str, float]]) -> list[str]:
     """A table in two lines, names over values; one line per value where it would be too wide."""
+    if not table:
+        return []
     digits = 4 if all(abs(value) <= 1 for _, value in table if not math.isnan(value)) else 2
     pairs = [(name, str(value) if isinstance(value, int) else f"{value:.{digits}f}") for name, value in table]
     widths = [max(map(len, pair)) for pair in pairs]
@@ -133,12 +138,3 @@ def table_lines(table: Sequence[tuple[str, float]]) -> list[str]:
         wide = max(len(name) for name, _ in pairs)
         return [f"  {name:<{wide}}  {value:>8}" for name, value in pairs]
     return ["".join(f"  {pair[line]:>{wide}}" for pair, wide in zip(pairs, widths, strict=True)) for line in (0, 1)]
-
-
-def _flat(figures: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, float]]:
-    """Figures of a nested dictionary under joined names; lists and texts are for results.json only."""
-    for name, value in figures.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{before}{name} ")
-        elif isinstance(value, int | float | np.number):
-            yield f"{before}{name}", value

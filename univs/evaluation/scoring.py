@@ -115,6 +115,7 @@ def _score(
             if measured.problem is None:
                 store.put(measured.sequence, measured.content, measured.own_table)
             else:
+                _check_file(measured, problems, len(expected))
                 problems[measured.sequence] = measured
             if on_sequence is not None:
                 on_sequence(done, len(expected))
@@ -129,6 +130,13 @@ def _score(
         resumed=resumed,
         summary=scoring.summarise(store) if scored else None,
     )
+
+
+def _check_file(measured: Measured, problems: Mapping[str, Measured], expected: int) -> None:
+    """Stop when the same is wrong with a second sequence (or with the only one): it is wrong with all of them."""
+    repeated = any(other.problem == measured.problem for other in problems.values())
+    if measured.of_a_file and (repeated or expected == 1):
+        raise UserError(measured.problem)
 
 
 @contextmanager

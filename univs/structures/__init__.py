@@ -1,6 +1,11 @@
-"""The vocabulary of the library: data only, no mathematics."""
+"""The vocabulary of the library: data only, no mathematics.
 
-from .features import ClipPrediction, FrameFeatures, PromptTokens
+What holds tensors is imported when it is first used, so that reading videos and scoring files do not load PyTorch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .prompts import (
     BoxPrompt,
     CategoryPrompt,
@@ -10,8 +15,11 @@ from .prompts import (
     ScribblePrompt,
     TextPrompt,
 )
-from .targets import Targets
 from .tracks import FrameResult, ObjectResult
+
+if TYPE_CHECKING:
+    from .features import ClipPrediction, FrameFeatures, PromptTokens
+    from .targets import Targets
 
 __all__ = [
     "BoxPrompt",
@@ -28,3 +36,16 @@ __all__ = [
     "Targets",
     "TextPrompt",
 ]
+
+_WITH_TENSORS = {
+    "ClipPrediction": "features",
+    "FrameFeatures": "features",
+    "PromptTokens": "features",
+    "Targets": "targets",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WITH_TENSORS:
+        return getattr(import_module(f"{__name__}.{_WITH_TENSORS[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,8 +8,18 @@ from importlib import import_module
 from univs.errors import UserError
 from univs.evaluation.benchmark import Benchmark
 
-BENCHMARKS: dict[str, str] = {}
-"""Name of a benchmark -> ``module:class``."""
+BENCHMARKS = {
+    "youtube-vis-2019": "instance_tracks:YouTubeVis",
+    "youtube-vis-2021": "instance_tracks:YouTubeVis",
+    "youtube-vis-2022": "instance_tracks:YouTubeVis",
+    "ovis": "instance_tracks:Ovis",
+    "vspw": "semantic_videos:Vspw",
+    "vipseg": "panoptic_videos:VipSeg",
+    "cityscapes-vps": "panoptic_videos:CityscapesVps",
+    "kitti-step": "step_videos:StepVideos",
+    "coco-panoptic": "panoptic_images:PanopticImages",
+}
+"""Name of a benchmark -> ``module:class``, the module in this package."""
 
 LIBRARIES = ("numpy", "scipy", "pillow", "opencv-python-headless", "opencv-python", "pycocotools", "lvis")
 """Packages whose versions figures may depend on."""
@@ -29,5 +39,7 @@ def find_benchmark(name: str) -> Benchmark:
     if name not in BENCHMARKS:
         near = difflib.get_close_matches(name, BENCHMARKS, n=3) or list(BENCHMARKS)
         raise UserError(f"There is no benchmark {name!r}; did you mean: {', '.join(near)}?")
-    module, _, attribute = BENCHMARKS[name].partition(":")
-    return getattr(import_module(module), attribute)()
+    module, _, kind = BENCHMARKS[name].partition(":")
+    benchmark = getattr(import_module(f"{__name__}.{module}"), kind)()
+    benchmark.name = name  # several data sets share a class
+    return benchmark
