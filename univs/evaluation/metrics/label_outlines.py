@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 _WORD = 8  # flags are looked through eight at a time
+_BAND = 1 << 17  # pixels
 _LANES = 32  # pixels that OpenCV takes at once; it is slow on what is left of a row
 
 
@@ -33,21 +34,19 @@ class Points(NamedTuple):
 
 
 class LabelMap:
-    """One label map [H, W] looked through once: where its labels change, and which pixels its outlines are made of."""
+    """One label map [H, W] looked through once: where its labels change, and which pixels its outlines are made of.
+
+    ends: pixels (in reading order, sorted) whose label differs from that of the next one.
+    """
 
     def __init__(self, labels: np.ndarray) -> None:
         if labels.ndim != 2:
             raise ValueError(f"A label map has two dimensions, not the shape {labels.shape}.")
         labels = np.ascontiguousarray(labels)
-        self.labels = labels.view(np.uint8) if labels.dtype == bool else labels
-        self.flat = self.labels.reshape(-1)
-        self.changes = _flags(self.flat.size)
-        np.not_equal(self.flat[1:], self.flat[:-1], out=self.changes[: max(self.flat.size - 1, 0)])
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width)."""
-        return self.labels.shape
+        labels = labels.view(np.uint8) if labels.dtype == bool else labels
+        self.size = labels.shape
+        self.flat = labels.reshape(-1)
+        self.ends, self._edge = _look_through(self.flat, *self.size)
 
     def outlines(self, labels: Sequence[int]) -> list[Points]:
         """The boundary pixels of each of ``labels``.
@@ -55,31 +54,42 @@ class LabelMap:
         A pixel is on the boundary of a label if it, its right, its lower or its lower-right neighbour has that label,
         but not all of them. Neighbours outside the picture do not count.
         """
-        rows, columns, around = self._outline_pixels()
+        height, width = self.size
+        rows, columns = np.divmod(self._edge, width)
+        # a neighbour outside has the label of the nearest pixel inside, which never adds a boundary
+        right = self._edge + (columns < width - 1)
+        down = (rows < height - 1) * width
+        around = self.flat.take(np.stack([self._edge, right, self._edge + down, right + down]))
         chosen = [np.flatnonzero((around == label).any(axis=0)) for label in labels]
         return [Points.of(rows[index], columns[index]) for index in chosen]
 
-    def _outline_pixels(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Pixels with a neighbour (as in ``outlines``) of another label: rows [N], columns [N], the four labels [4, N].
 
-        A neighbour outside is given the label of the nearest pixel inside, which never adds a boundary.
-        """
-        (height, width), flat, size = self.size, self.flat, self.flat.size
-        flags = self.changes.copy()
-        inside = max(size - width - 1, 0)
-        flags[:inside] |= flat[width + 1 :][:inside] != flat[:inside]
-        flags[:size].reshape(height, width)[:, -1] = False
-        flags[: size - width] |= flat[width:] != flat[: size - width]
-        place = _positions(flags)
-        rows, columns = np.divmod(place, width)
-        right = place + (columns < width - 1)
-        down = (rows < height - 1) * width
-        return rows, columns, flat[np.stack([place, right, place + down, right + down])]
+def _look_through(flat: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels that differ from the next one, and those that differ from their right, lower or lower-right neighbour.
+
+    Bands of rows are taken one after the other, so that the flags stay in the cache and need no fresh memory.
+    """
+    band = max(_BAND // max(width, 1), 1)
+    flags, more = (np.zeros(-(-band * width // _WORD) * _WORD, bool) for _ in range(2))
+    ends, edge = [np.zeros(0, np.intp)], [np.zeros(0, np.intp)]
+    for top in range(0, height, band):
+        start, count = top * width, (min(top + band, height) - top) * width
+        flags[count:] = False
+        _differ(flat, start, 1, flags[:count])
+        ends.append(_positions(flags) + start)
+        flags[:count] |= _differ(flat, start, width + 1, more[:count])
+        flags[:count].reshape(-1, width)[:, -1] = False
+        flags[:count] |= _differ(flat, start, width, more[:count])
+        edge.append(_positions(flags) + start)
+    return np.concatenate(ends), np.concatenate(edge)
 
 
-def _flags(size: int) -> np.ndarray:
-    """Flags [size, rounded up to whole words], none set."""
-    return np.zeros(-(-size // _WORD) * _WORD, bool)
+def _differ(flat: np.ndarray, start: int, step: int, out: np.ndarray) -> np.ndarray:
+    """Into ``out`` whether each pixel from ``start`` on differs from the one ``step`` later; False at the end."""
+    there = min(max(len(flat) - start - step, 0), len(out))
+    np.not_equal(flat[start : start + there], flat[start + step : start + step + there], out=out[:there])
+    out[there:] = False
+    return out
 
 
 def _positions(flags: np.ndarray) -> np.ndarray:
@@ -89,19 +99,12 @@ def _positions(flags: np.ndarray) -> np.ndarray:
     return words[place // _WORD] * _WORD + place % _WORD
 
 
-def joint_runs(maps: Sequence[LabelMap], *more: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Runs (in reading order) in which all maps of one size are constant: their first pixels [R] and lengths [R].
-
-    ``more`` are further flags that say after which pixels a run ends.
-    """
-    size = maps[0].flat.size
-    ends = maps[0].changes | maps[1].changes if len(maps) > 1 else maps[0].changes.copy()
-    for flags in [*(one.changes for one in maps[2:]), *more]:
-        ends |= flags
-    ends[size - 1 : size] = True
-    last = _positions(ends)
+def joint_runs(*maps: LabelMap) -> tuple[np.ndarray, np.ndarray]:
+    """Runs (in reading order) in which all maps of one size are constant: their last pixels [R] and lengths [R]."""
+    last = np.sort(np.concatenate([*(one.ends for one in maps), [maps[0].flat.size - 1]]), kind="stable")
     lengths = np.diff(last, prepend=-1)
-    return last - lengths + 1, lengths
+    kept = lengths > 0
+    return last[kept], lengths[kept]
 
 
 def places_of(values: np.ndarray, labels: Sequence[int]) -> np.ndarray:
@@ -124,9 +127,9 @@ def overlaps(
     prediction: LabelMap, truth: LabelMap, predicted: Sequence[int], true: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pixel counts: common to each pair of labels [P, T], of each predicted label [P] and of each true label [T]."""
-    first, lengths = joint_runs([prediction, truth])
-    rows = places_of(prediction.flat[first], predicted)
-    columns = places_of(truth.flat[first], true)
+    last, lengths = joint_runs(prediction, truth)
+    rows = places_of(prediction.flat[last], predicted)
+    columns = places_of(truth.flat[last], true)
     shape = (len(predicted) + 1, len(true) + 1)
     table = np.bincount(rows * shape[1] + columns, weights=lengths, minlength=shape[0] * shape[1]).reshape(shape)
     return table[1:, 1:], table[1:].sum(axis=1), table[:, 1:].sum(axis=0)
