@@ -70,7 +70,8 @@ def one_model() -> Iterator[None]:
     load = VideoPredictor.from_pretrained
     segmenters = {}
 
-    def from_pretrained(model="univs_mini", weights=None, device="auto", quality="default", settings=None):  # noqa: ANN001, ANN202
+    def from_pretrained(model=None, weights=None, device="auto", quality="default", settings=None, task="any"):  # noqa: ANN001, ANN202
+        model = model or (None if weights else "univs_mini")
         key = model, weights, quality
         if key not in segmenters:
             segmenters[key] = load(model, weights, "cpu", quality).segmenter

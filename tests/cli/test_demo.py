@@ -29,7 +29,7 @@ def colour_model(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     """The commands get the colour model; what they asked for is noted."""
     asked: dict[str, object] = {}
 
-    def from_pretrained(model, weights=None, device="auto", quality="default", settings=None):  # noqa: ANN001, ANN202
+    def from_pretrained(model=None, weights=None, device="auto", quality="default", settings=None, task="any"):  # noqa: ANN001, ANN202
         asked.update(model=model, weights=weights, device=device, quality=quality)
         return VideoPredictor(ColourSegmenter(), settings)
 

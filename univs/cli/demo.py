@@ -42,8 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("model")
-    group.add_argument("--config", default="univs_mini", help="model name or config file (default: univs_mini)")
-    group.add_argument("--weights", metavar="PATH", help="weights of the model (default: those that come with it)")
+    group.add_argument(
+        "--config", help="model name or config file (default: what fits --weights, without them univs_mini)"
+    )
+    group.add_argument(
+        "--weights", metavar="PATH", help="checkpoint, ours or a published one (default: those of univs_mini)"
+    )
     group.add_argument("--quality", choices=("default", "high"), default="default", help="high: better and slower")
     add_device_argument(group)
 

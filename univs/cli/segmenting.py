@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -69,12 +71,29 @@ def _open_session(arguments: argparse.Namespace, task: Task) -> VideoSession:
     """The video is opened before the model, so that a wrong path is known at once."""
     video = open_video(arguments.video, arguments.rate) if arguments.video else None
     device = prepare(arguments.device, arguments.threads)
-    predictor = VideoPredictor.from_pretrained(
-        arguments.config, arguments.weights, str(device), arguments.quality, task.settings()
-    )
+    with _told_of_weights(arguments.weights is not None):
+        predictor = VideoPredictor.from_pretrained(
+            arguments.config, arguments.weights, str(device), arguments.quality, task.settings(), task.name
+        )
     if arguments.session:
         return predictor.load(arguments.session, video)
     return predictor.open(video)
+
+
+@contextlib.contextmanager
+def _told_of_weights(wanted: bool) -> Iterator[None]:
+    """What loading says of a file of weights as one line on the error stream."""
+    log, handler = logging.getLogger("univs.inference.loading"), logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("univs: note: %(message)s"))
+    level = log.level
+    if wanted:
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
 
 
 def _segment(

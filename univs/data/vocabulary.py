@@ -13,6 +13,8 @@ from univs.errors import UserError
 
 FOLDER = Path(__file__).parent / "vocabularies"
 STUFF = "stuff"
+# data sets with the classes of another one
+SAME_CLASSES = {"burst": "lvis", "viposeg": "vipseg"}
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,14 @@ def read_vocabulary(name: str) -> Vocabulary:
         known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.txt")))
         raise UserError(f"There is no vocabulary and no file '{name}'; vocabularies are {known}.")
     return parse_vocabulary(path.read_text(encoding="utf-8"), str(path))
+
+
+def class_names(dataset: str) -> tuple[str, ...]:
+    """Names of the classes of a data set, by its short name; class 1 first.
+
+    Raises UserError where the library has no list of them.
+    """
+    return read_vocabulary(SAME_CLASSES.get(dataset, dataset)).names
 
 
 def parse_vocabulary(text: str, source: str) -> Vocabulary:

@@ -10,11 +10,13 @@ from detectron2.config import CfgNode
 from detectron2.engine import default_setup
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
 from torch import nn
 
 import univs.modeling.meta_arch  # noqa: F401  registers the model
 from univs.config import get_config
 from univs.data.catalog import register_datasets
+from univs.data.vocabulary import class_names
 from univs.errors import UserError
 from univs.runtime import choose_device, keep_freed_memory, set_threads
 
@@ -36,6 +38,8 @@ def prepare_run(arguments: argparse.Namespace) -> CfgNode:
     keep_freed_memory()
     register_datasets()
     default_setup(cfg, arguments)
+    # Detectron2 shows its own messages only; ours go the same way, and on to whoever listens to all.
+    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="univs").propagate = True
     return cfg
 
 
@@ -49,7 +53,10 @@ def build_model(cfg: CfgNode) -> nn.Module:
         raise UserError(f"MODEL.META_ARCHITECTURE '{cfg.MODEL.META_ARCHITECTURE}' is not a registered model.")
     # The same start in every process and in every run of this seed.
     torch.manual_seed(cfg.SEED)
-    return META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)(cfg).to(cfg.MODEL.DEVICE)
+    model = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)(cfg).to(cfg.MODEL.DEVICE)
+    if hasattr(model, "class_embeddings"):
+        model.class_embeddings.names_of = class_names
+    return model
 
 
 def _device_name(wanted: str) -> str:

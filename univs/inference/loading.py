@@ -1,36 +1,64 @@
-"""From the name of a model, or a config and weights, to a segmenter that a session can drive."""
+"""From the name of a model, or a config and weights, to a model and to a segmenter that a session can drive."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from detectron2.config import CfgNode
 from torch import nn
 
 from univs.config import get_config
+from univs.data.vocabulary import class_names
 from univs.errors import UserError
 from univs.inference.dense_bank import BankSettings
+from univs.inference.model_choice import choose_config, find_config
 from univs.inference.segmenter import SegmenterSettings, UniVSSegmenter
 from univs.modeling.meta_arch import UniVS
-from univs.modeling.weights import load_state, read_checkpoint
+from univs.modeling.weight_files import read_checkpoint, read_metadata
+from univs.modeling.weight_sources import recognised
+from univs.modeling.weights import load_state
 from univs.resources import config_file, weights_file
 from univs.runtime import choose_device
 
 SHIPPED = {"univs_mini": ("mini/univs_mini.yaml", "univs_mini.safetensors")}
+DEFAULT = "univs_mini"
 # pixels of the network input, and the search window that fits them (cells of stride 8)
 QUALITIES = {"default": (320 * 576, 8), "high": (480 * 864, 14)}
 
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model in evaluation mode, with its configuration.
+
+    file: its weights; report: one line on how they were loaded.
+    """
+
+    model: UniVS
+    cfg: CfgNode
+    file: Path
+    report: str
+
+    @property
+    def name(self) -> str:
+        """Tells these weights from all others."""
+        return f"{self.file.stem}-{hashlib.sha256(self.file.read_bytes()).hexdigest()[:12]}"
+
 
 def load_segmenter(
-    model: str | os.PathLike = "univs_mini",
+    model: str | os.PathLike | None = None,
     weights: str | os.PathLike | None = None,
     device: str = "auto",
     quality: str = "default",
     parts: str = "dense",
+    task: str = "any",
 ) -> UniVSSegmenter:
-    """A segmenter by the name of a shipped model, or by the path of a config with ``weights``.
+    """A segmenter by the name of a shipped model, or from a config and weights, as for ``load_model``.
 
     parts: what follows objects, see ``SegmenterSettings``.
 
@@ -39,31 +67,58 @@ def load_segmenter(
     """
     if quality not in QUALITIES:
         raise UserError(f"Quality {quality!r} is unknown; choose {' or '.join(QUALITIES)}.")
-    config, file = _sources(model, weights)
-    cfg = get_config(config)
-    built = build_model(cfg)
-    load_state(built, read_checkpoint(file)["model"], source=str(file))
+    loaded = load_model(model, weights, device, task)
     area, window = QUALITIES[quality]
     settings = SegmenterSettings(area=area, parts=parts, bank=BankSettings(window=window, wide_window=3 * window))
-    name = f"{Path(file).stem}-{_digest(file)}-{quality}" + ("" if parts == "dense" else f"-{parts}")
-    return UniVSSegmenter(built.to(choose_device(device)), settings, name)
+    name = f"{loaded.name}-{quality}" + ("" if parts == "dense" else f"-{parts}")
+    return UniVSSegmenter(loaded.model, settings, name)
+
+
+def load_model(
+    model: str | os.PathLike | None = None,
+    weights: str | os.PathLike | None = None,
+    device: str = "auto",
+    task: str = "any",
+) -> LoadedModel:
+    """A model with its weights: a shipped one, or one of a file of weights.
+
+    Args:
+        model: name of a shipped model, path of a config, or name of a published config; None: the config inside
+            ``weights``, or the one of ours that fits them and ``task``.
+        weights: our own or a published checkpoint; see ``read_checkpoint`` for the kinds of files.
+
+    Raises:
+        UserError: no such model, config, weights or device, or weights that do not fit.
+    """
+    if weights is None:
+        config, file = _shipped(model)
+        cfg = get_config(config)
+    else:
+        file, cfg = Path(weights), None
+    source = recognised(read_checkpoint(file)["model"], file)
+    if cfg is None and model is None:
+        cfg = choose_config(source, read_metadata(file), task)
+    elif cfg is None:
+        cfg = get_config(config_file(SHIPPED[str(model)][0])) if str(model) in SHIPPED else find_config(model)
+    built = build_model(cfg)
+    options = cfg.MODEL
+    report = load_state(built, source, options.WEIGHTS_PARTIAL, averaged=options.WEIGHTS_AVERAGED, start=False)
+    _log.info(report.summary())
+    return LoadedModel(built.to(choose_device(device)), cfg, file, report.summary())
 
 
 def build_model(cfg: CfgNode) -> nn.Module:
     """The model of a configuration, in evaluation mode."""
-    return UniVS(cfg).eval()
+    model = UniVS(cfg).eval()
+    model.class_embeddings.names_of = class_names
+    return model
 
 
-def _sources(model: str | os.PathLike, weights: str | os.PathLike | None) -> tuple[Path, Path]:
-    if str(model) in SHIPPED:
-        config, file = SHIPPED[str(model)]
-        return config_file(config), Path(weights) if weights else weights_file(file)
-    if not Path(model).is_file():
-        raise UserError(f"There is no model or config {str(model)!r}; shipped models: {', '.join(SHIPPED)}.")
-    if weights is None:
-        raise UserError(f"The config {model} needs weights; give them with --weights FILE.")
-    return Path(model), Path(weights)
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+def _shipped(model: str | os.PathLike | None) -> tuple[Path, Path]:
+    """Config and weights of a shipped model."""
+    name = str(model or DEFAULT)
+    if name in SHIPPED:
+        config, file = SHIPPED[name]
+        return config_file(config), weights_file(file)
+    find_config(name)
+    raise UserError(f"The config {name} needs weights; give them with --weights FILE.")

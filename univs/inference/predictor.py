@@ -29,15 +29,17 @@ class VideoPredictor:
     @classmethod
     def from_pretrained(
         cls,
-        model: str | os.PathLike = "univs_mini",
+        model: str | os.PathLike | None = None,
         weights: str | os.PathLike | None = None,
         device: str = "auto",
         quality: str = "default",
         settings: SessionSettings | None = None,
+        task: str = "any",
     ) -> VideoPredictor:
-        """Load a model by name, or by the path of its config with ``weights``.
+        """Load a model by name, or by the path of its config with ``weights``; without both, the embedded model.
 
         Args:
+            weights: without ``model``, the config inside the file or the one that fits the file and ``task`` is taken.
             device: "auto", "cpu", "cuda", "cuda:1", "mps".
             quality: "default", or "high" for a larger picture inside the model (slower).
 
@@ -46,7 +48,7 @@ class VideoPredictor:
         """
         from univs.inference.loading import load_segmenter
 
-        return cls(load_segmenter(model, weights, device, quality), settings)
+        return cls(load_segmenter(model, weights, device, quality, task=task), settings)
 
     def open(self, source: Any, rate: float | None = None) -> VideoSession:
         """Begin a session on a video.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -17,7 +17,10 @@ class ClassEmbeddings:
     """Embeddings by short name of the data set, from a table on disk or made of names; never trained.
 
     ranges: rows of the table by data set; the table is read when first needed. encoder: makes embeddings of names.
+    names_of: gives the class names of a data set, from which its embeddings are made where there is no table.
     """
+
+    names_of: Callable[[str], Sequence[str]] | None = None
 
     def __init__(
         self, ranges: Mapping[str, range], path: str | Path, dim: int, encoder: FrozenTextEncoder | None = None
@@ -39,8 +42,7 @@ class ClassEmbeddings:
         if dataset not in self.num_classes:
             return None
         if dataset not in self._embeddings:
-            rows = self._ranges[dataset]
-            self._embeddings[dataset] = self._whole_table(dataset)[rows.start : rows.stop]
+            self._embeddings[dataset] = self._made(dataset)
         if self._embeddings[dataset].device != torch.device(device):
             self._embeddings[dataset] = self._embeddings[dataset].to(device)
         return self._embeddings[dataset]
@@ -56,12 +58,23 @@ class ClassEmbeddings:
         self._embeddings[dataset] = embeddings
         self.num_classes[dataset] = len(embeddings)
 
-    def _whole_table(self, dataset: str) -> Tensor:
-        if not self._path:
+    def _made(self, dataset: str) -> Tensor:
+        rows = self._ranges[dataset]
+        if self._path:
+            return self._whole_table()[rows.start : rows.stop]
+        if self.names_of is None or self._encoder is None:
             raise UserError(
                 f"There are no embeddings for the classes of '{dataset}'; name a table in "
                 "MODEL.UNIVS.TEXT.CLASS_EMBEDDINGS or give the names of the classes."
             )
+        names = self.names_of(dataset)
+        if len(names) != len(rows):
+            raise UserError(
+                f"MODEL.UNIVS.TEXT.CLASS_RANGES has {len(rows)} classes for '{dataset}', its vocabulary {len(names)}."
+            )
+        return class_table(self._encoder, names)
+
+    def _whole_table(self) -> Tensor:
         if self._table is None:
             self._table = read_class_table(self._path, self._dim)
             last = max(rows.stop for rows in self._ranges.values())

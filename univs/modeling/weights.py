@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import IO, Any
 
 import safetensors.torch
+import torch
 from torch import Tensor, nn
 
 from univs.errors import UserError
 from univs.modeling.weight_files import read_checkpoint
 from univs.modeling.weight_sources import WeightSource, backbone_of, recognised
 
-__all__ = ["LoadReport", "compare", "load_state", "read_checkpoint", "save_weights", "write_atomically"]
+__all__ = ["LoadReport", "compare", "load_state", "read_checkpoint", "save_weights", "select", "write_atomically"]
 
 
 @dataclass
@@ -77,7 +78,10 @@ def _grouped(names: list[str]) -> str:
 
 def save_weights(state: Mapping[str, Tensor], path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
     """Write tensors by name as safetensors, whole or not at all."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    # the file format knows no tensors that share memory
+    tensors = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in state.items()
+    }
     data = safetensors.torch.save(tensors, dict(metadata or {}))
     write_atomically(Path(path), lambda file: file.write(data))
 
@@ -134,6 +138,19 @@ def load_state(
         UserError: something does not fit and ``partial`` is off; the model is unchanged then.
     """
     weights = state if isinstance(state, WeightSource) else recognised(state, source)
+    fitting, report = select(model, weights, partial, averaged=averaged, start=start)
+    model.load_state_dict(fitting, strict=False)
+    return report
+
+
+def select(
+    model: nn.Module, weights: WeightSource, partial: bool = False, *, averaged: bool = True, start: bool = True
+) -> tuple[dict[str, Tensor], LoadReport]:
+    """The tensors that ``load_state`` loads, by our names; ``model`` may be without values, on the meta device.
+
+    Raises:
+        UserError: as for ``load_state``.
+    """
     own = model.state_dict()
     report = compare(own, weights)
     if weights.origin.fresh and not start and not partial:
@@ -149,9 +166,8 @@ def load_state(
     fitting = {name: chosen[name] for name in own.keys() & chosen.keys() if chosen[name].shape == own[name].shape}
     if not fitting:
         raise UserError(f"The weights {weights.file} have no parameter in common with the model.")
-    model.load_state_dict(fitting, strict=False)
     report.loaded = len(fitting)
-    return report
+    return fitting, report
 
 
 def compare(own: Mapping[str, Tensor], weights: WeightSource) -> LoadReport:
