@@ -1,0 +1,209 @@
+"""Files that run something, or claim more than they hold, are refused, and nothing of them is run."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from univs.errors import UserError
+from univs.modeling.weight_files import read_checkpoint, read_content, read_metadata
+
+
+class Call:
+    """What makes a pickle call something when it is read."""
+
+    def __init__(self, *call: Any):
+        self.call = call
+
+    def __reduce__(self) -> tuple:
+        return self.call
+
+
+def write(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+def torch_bytes(content: Any, **options: Any) -> bytes:
+    file = io.BytesIO()
+    torch.save(content, file, **options)
+    return file.getvalue()
+
+
+def compressed(data: bytes, method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """The same archive with compressed parts."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(packed, "w", method) as target:
+        for part in source.infolist():
+            target.writestr(part.filename, source.read(part))
+    return packed.getvalue()
+
+
+def claiming(shape: list[int]) -> bytes:
+    """A safetensors file of four bytes of numbers that claims a shape."""
+    header = json.dumps({"a": {"dtype": "F32", "shape": shape, "data_offsets": [0, 4]}}).encode()
+    return len(header).to_bytes(8, "little") + header + bytes(4)
+
+
+# --- what is read -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_arrays_of_every_protocol_come_back(tmp_path: Path, protocol: int) -> None:
+    arrays = {
+        "turned": np.arange(6, dtype=np.float32).reshape(2, 3).T,
+        "other order": np.arange(3, dtype=">i4"),
+        "scalar": np.float64(3),
+        "empty": np.zeros((0, 3)),
+        "yes": np.array([True, False]),
+        "half": np.ones(2, np.float16),
+    }
+    content = {"model": OrderedDict(arrays), "__author__": "someone"}
+    loaded = read_checkpoint(write(tmp_path / "w.pkl", pickle.dumps(content, protocol)))["model"]
+    assert loaded.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert loaded[name].shape == np.shape(array) and loaded[name].tolist() == array.tolist()
+
+
+def test_a_pickle_may_hold_tensors(tmp_path: Path) -> None:
+    model = {"a": torch.arange(6.0).reshape(2, 3).t(), "b": torch.ones(2, dtype=torch.float16)}
+    file = write(tmp_path / "w.pkl", pickle.dumps({"model": model, "matching_heuristics": True}))
+    content = read_checkpoint(file)
+    assert content["matching_heuristics"] and all(torch.equal(content["model"][name], model[name]) for name in model)
+
+
+def test_words_among_the_weights_of_the_oldest_files_are_left_out(tmp_path: Path) -> None:
+    file = write(tmp_path / "w.pkl", pickle.dumps({"blobs": {"conv1_w": np.ones(2), "order": "NCHW"}}, 2))
+    assert list(read_checkpoint(file)["model"]) == ["conv1_w"]
+
+
+@pytest.mark.parametrize("options", [{}, {"_use_new_zipfile_serialization": False}], ids=["archive", "older"])
+def test_pytorch_files_of_both_kinds_are_read_whatever_their_name(tmp_path: Path, options: dict) -> None:
+    name = "w.pkl" if not options else "w.pth"
+    file = write(tmp_path / name, torch_bytes({"state_dict": {"a": torch.ones(2)}, "epoch": 3}, **options))
+    content = read_checkpoint(file)
+    assert torch.equal(content["model"]["a"], torch.ones(2)) and content["epoch"] == 3
+
+
+def test_texts_beside_tensors_are_read_without_them(tmp_path: Path) -> None:
+    safetensors.torch.save_file({"a": torch.ones(1)}, tmp_path / "w.safetensors", {"key": "value"})
+    assert read_metadata(tmp_path / "w.safetensors") == {"key": "value"}
+    assert read_metadata(write(tmp_path / "w.pth", torch_bytes({}))) == {}
+    with pytest.raises(UserError, match="cannot be read"):
+        read_metadata(write(tmp_path / "broken.safetensors", b"\xff" * 20))
+
+
+# --- what is refused ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".pkl", ".pth", ".safetensors"])
+@pytest.mark.parametrize("place", ["whole", "entry", "key", "beside"])
+def test_nothing_in_a_file_is_run(tmp_path: Path, suffix: str, place: str) -> None:
+    trap = tmp_path / "trap"
+    bad = Call(os.mkdir, (str(trap),))
+    content = {
+        "whole": bad,
+        "entry": {"model": {"a": bad}},
+        "key": {"model": {Call(os.mkdir, (str(trap),)): 1}},
+        "beside": {"model": {"a": torch.ones(1)}, "optimizer": bad},
+    }[place]
+    data = pickle.dumps(content) if suffix != ".pth" else torch_bytes(content)
+    with pytest.raises(UserError, match="cannot be read"):
+        read_checkpoint(write(tmp_path / f"w{suffix}", data))
+    assert not trap.exists()
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (Call(np.ndarray, ((10**12,),)), "array without values"),
+        (Call(bytes, (10**12,)), "neither a number nor an array"),
+        (np.array([{}], object), "which are no numbers"),
+        (np.array([("x", 1)], [("name", "U3"), ("value", "i4")]), "which are no numbers"),
+        (Call(eval, ("1",)), "builtins.eval"),
+        (3, "no tensor"),
+        ("text", "no tensor"),
+    ],
+    ids=["endless array", "endless bytes", "objects", "records", "eval", "number", "text"],
+)
+def test_pickles_hold_arrays_of_numbers_only(tmp_path: Path, call: Any, told: str) -> None:
+    file = write(tmp_path / "w.pkl", pickle.dumps({"model": {"a": call}, "__author__": "someone"}, 4))
+    with pytest.raises(UserError, match=told):
+        read_checkpoint(file)
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"\x80\x02Nr\xff\xff\xff\x7f.", "remembered values"),
+        (b"\x80\x05\x96\xff\xff\xff\xff\xff\x00\x00\x00.", "only 1 remain"),
+        (pickle.dumps({"a": np.ones(9)})[:-20], "cannot be read"),
+        (pickle.dumps({"a": np.ones(9)}, 2).replace(b"K\x09\x85", b"J\xff\xff\xff\x7f\x85"), "claims the shape"),
+        (pickle.dumps([np.ones(1)]), "no arrays by name"),
+    ],
+    ids=["memo", "length", "cut", "shape", "list"],
+)
+def test_sizes_that_a_pickle_claims_are_checked(tmp_path: Path, data: bytes, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        read_checkpoint(write(tmp_path / "w.pkl", data))
+
+
+def test_archives_that_grow_when_they_are_read_are_refused(tmp_path: Path) -> None:
+    bomb = compressed(torch_bytes({"a": torch.zeros(1_000_000)}))
+    assert len(bomb) < 20_000
+    with pytest.raises(UserError, match="compressed archive"):
+        read_checkpoint(write(tmp_path / "w.pth", bomb))
+
+
+def test_archives_whose_parts_lie_over_each_other_are_refused(tmp_path: Path) -> None:
+    data = torch_bytes({"a": torch.zeros(5000), "b": torch.ones(5000)})
+    directory = data.index(b"PK\x01\x02")
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        part = next(item for item in archive.infolist() if item.filename.endswith("data/1"))
+    # the size that the directory claims for one part, packed and unpacked
+    place = data.index(part.file_size.to_bytes(4, "little") * 2, directory)
+    place = data.index(part.file_size.to_bytes(4, "little") * 2, place + 1)
+    forged = data[:place] + (10**8).to_bytes(4, "little") * 2 + data[place + 8 :]
+    with pytest.raises(UserError, match="claim to be larger"):
+        read_checkpoint(write(tmp_path / "w.pth", forged))
+
+
+@pytest.mark.filterwarnings("ignore:Validating sparse")
+@pytest.mark.parametrize(
+    ("tensor", "told"),
+    [
+        (torch.zeros(1).expand(10**6, 10**6), r"claims the shape \[1000000, 1000000\]"),
+        (torch.eye(3).to_sparse(), "no plain tensor"),
+        (torch.zeros(3, device="meta"), "no plain tensor"),
+    ],
+    ids=["expanded", "sparse", "no values"],
+)
+def test_tensors_have_all_their_numbers(tmp_path: Path, tensor: torch.Tensor, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        read_checkpoint(write(tmp_path / "w.pth", torch_bytes({"a": tensor})))
+
+
+@pytest.mark.parametrize("shape", [[10**9, 10**9], [10**6], [-1]])
+def test_shapes_that_a_header_claims_are_checked(tmp_path: Path, shape: list[int]) -> None:
+    with pytest.raises(UserError, match="cannot be read"):
+        read_checkpoint(write(tmp_path / "w.safetensors", claiming(shape)))
+    with pytest.raises(UserError, match="cannot be read"):
+        read_checkpoint(write(tmp_path / "x.safetensors", (2**40).to_bytes(8, "little") + b"{}"))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_programs_are_no_weights(tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.script(torch.nn.Linear(1, 1)), str(tmp_path / "w.pt"))
+    with pytest.raises(UserError, match="TorchScript program"):
+        read_content(tmp_path / "w.pt")
