@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -29,8 +29,8 @@ class ListWriter(SubmissionWriter):
     def __init__(self, folder: Path, categories: Mapping[str, int] | None = None, file: str = "results.json") -> None:
         super().__init__(folder, categories)
         self._stack = ExitStack()
-        self._partial = self._stack.enter_context(written_whole(folder / file))
-        self._file: TextIO = self._stack.enter_context(self._partial.open("w", encoding="utf-8"))
+        partial = self._stack.enter_context(written_whole(folder / file))
+        self._file: TextIO = self._stack.enter_context(partial.open("w", encoding="utf-8"))
         self._file.write(self.head)
         self._written = 0
 
@@ -51,8 +51,12 @@ class ListWriter(SubmissionWriter):
 
     def abandon(self) -> None:
         """Remove the unfinished file."""
-        self._file.close()
-        self._partial.unlink(missing_ok=True)
+        with suppress(_AbandonedError), self._stack:
+            raise _AbandonedError
+
+
+class _AbandonedError(Exception):
+    """Ends the writing of a file that is not wanted any more."""
 
 
 def code_of(item: ObjectResult) -> dict[str, Any]:
