@@ -36,6 +36,8 @@ MATCHED_SLOTS = 3
 KNOWN_OVERLAP = 0.5
 # frames that are given out together: this step, times one more than fit into a window
 WINDOW_STEP = 5
+# logit of the pixels of a frame in which an object was not seen
+SURELY_ABSENT = -1e4
 
 
 class FoundObjects:
@@ -154,7 +156,11 @@ class FoundObjects:
         first = self._given_out
         self._given_out = clip.stop if is_last else first + self._window_frames
         place = state.frames - (clip.stop - first)
-        logits = state.mask_logits[:, place : place + self._given_out - first]
+        window = slice(place, place + self._given_out - first)
+        logits = state.mask_logits[:, window]
+        if self.settings.corrections.unseen_frames:
+            unseen = state.occurrence[:, window, None, None] == 0
+            logits = logits.masked_fill(unseen, SURELY_ABSENT)
         results = self.windows.add(state, clip, first, logits)
         return results + (self.windows.finish(state, clip) if is_last else [])
 

@@ -17,12 +17,15 @@ class Corrections:
     every_frame: every frame is given out, also with clips of one frame or a stride as long as the clip.
     first_tokens: an object that is found in a later clip remembers its mask in its first frame.
     aligned_end: a shorter last clip (stride above 1) extends the state by its new frames only.
+    unseen_frames: a found object is nowhere in the frames of a window in which it was not seen; as published it may
+        cover them, for logits of 0 count as its mask.
     """
 
     late_finds: bool = False
     every_frame: bool = False
     first_tokens: bool = False
     aligned_end: bool = False
+    unseen_frames: bool = False
 
     @classmethod
     def all(cls) -> Corrections:
