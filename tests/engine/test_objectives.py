@@ -14,7 +14,13 @@ from torch import Tensor
 from tests.data.tiny import make_data
 from univs.config import get_config
 from univs.engine.name_sampler import NameSampler
-from univs.engine.objectives import AnsweringObjective, FollowingObjective, PicturedObject, build_objective
+from univs.engine.objectives import (
+    AnsweringObjective,
+    FollowingObjective,
+    PicturedObject,
+    build_objective,
+    choose_objects,
+)
 from univs.engine.optimizer import build_optimizer
 from univs.engine.query_objective import QueryObjective
 from univs.errors import UserError
@@ -140,12 +146,13 @@ def test_clips_of_small_objects_still_have_losses(following: FollowingObjective)
 
 def test_answering_teaches_the_answers_alone(answering: AnsweringObjective) -> None:
     losses = answering([still(1), still(2)])
-    assert set(losses) == {"loss_text", "loss_answer_mask", "loss_answer_dice", "loss_answer_others"}
+    terms = ("mask", "dice", "others", "overlap")
+    assert set(losses) == {"loss_text", *(f"loss_answer_{term}" for term in terms)}
     assert all(torch.isfinite(value) and value > 0 for value in losses.values())
     names = learned(answering.model, losses)
     assert {name.split(".")[0] for name in names} == {"prompt_answer"}
     parts = {name.split(".")[1] for name in names}
-    assert parts >= {"language", "language_scale", "language_bias", "decoder", "prior", "base_gate"}
+    assert parts >= {"language", "language_scale", "language_bias", "decoder", "prior", "base_gate", "overlap"}
 
 
 def test_answering_learns_and_repeats_itself() -> None:
@@ -198,21 +205,48 @@ def test_first_prompts_are_of_every_kind_and_on_the_object() -> None:
     assert kinds == {"text", "text+points", "box", "points", "pointss"}
 
 
-def test_corrections_have_the_label_of_the_error_and_build_on_the_answer() -> None:
+def test_corrections_have_the_label_of_the_error() -> None:
     missed, surplus = torch.full((16, 24), -9.0), torch.full((16, 24), 9.0)
     for logits, label in ((missed, 1), (surplus, 0)):
         item = pictured(0)
         item.correct(logits)
         ((x, y),) = item.prompts.points.tolist()
         assert item.prompts.labels.tolist() == [label] and item.mask[int(y * 64), int(x * 96)] == bool(label)
-        assert torch.equal(item.prompts.base, logits.sigmoid())
 
 
 def test_a_right_answer_needs_no_correction() -> None:
     item = pictured(0)
     item.unknown = ~item.mask
     item.correct(torch.full((16, 24), 9.0))
-    assert len(item.prompts.points) == 0 and item.prompts.base is not None
+    assert len(item.prompts.points) == 0
+
+
+def test_an_answer_is_looked_at_again_corrected_or_asked_for_afresh() -> None:
+    logits, seen = torch.full((16, 24), 0.5), set()
+    for seed in range(40):
+        item = pictured(seed)
+        item.start(None)
+        before = len(item.prompts.points)
+        item.go_on(logits)
+        base, clicks = item.prompts.base, len(item.prompts.points) - before
+        if clicks == 0:
+            assert torch.equal(base, logits.sigmoid())
+        elif base is not None:
+            assert torch.equal(base, torch.ones(16, 24))
+        seen.add((clicks, base is None))
+    assert seen == {(0, False), (1, False), (1, True)}
+
+
+def test_objects_that_touch_are_chosen_more_often(answering: AnsweringObjective) -> None:
+    sample = still(1)
+    sample["id_map"] = torch.zeros(1, *SIZE, dtype=torch.uint8)
+    for i, left in enumerate((0, 20, 60)):
+        sample["id_map"][0, 10:30, left : left + 20] = i + 1
+    sample |= {"categories": [["cat"], ["cup"], ["dog"]], "expressions": [[], [], []]}
+    answering.objects_per_picture = 1
+    chosen = [choose_objects(0, sample | {"sample": i}, answering)[0].mask[15, [5, 25, 65]].argmax() for i in range(90)]
+    counts = np.bincount(chosen, minlength=3)
+    assert counts[0] > counts[2] < counts[1] and counts[2] > 5
 
 
 def test_other_objects_are_known_as_such() -> None:

@@ -54,3 +54,43 @@ def test_box_cover_and_nearness():
     cover = box_cover(torch.tensor([0.25, 0.0, 0.625, 0.5]), 4, 8)
     assert cover.sum() == 2 * 3 and (cover[:2, 2:5] == 1).all()
     assert nearness(torch.tensor([[0.5, 0.5]]), 5, 5)[:, 2, 2].tolist() == [1.0, 1.0]
+
+
+def _learned() -> PromptAnswer:
+    """Answers that are not what the prior alone gives."""
+    torch.manual_seed(3)
+    answer = PromptAnswer(SETTINGS, deep_channels=10, text_dim=5)
+    torch.nn.init.normal_(answer.decoder.out.weight, std=0.3)
+    return answer
+
+
+def test_an_answer_is_looked_at_again():
+    answer = _learned()
+    maps, prompts = _maps(answer), FramePrompts(torch.tensor([[0.4, 0.5]]), torch.ones(1, dtype=torch.long))
+    first = _say(answer, maps, prompts)
+    logits, overlaps = answer.answer(maps, prompts)
+    again = _say(answer, maps, FramePrompts(prompts.points, prompts.labels, base=first[0].sigmoid()))
+    assert torch.equal(logits[0], again[0]) and not torch.equal(logits[0], first[0])
+    assert torch.equal(logits[1:], first[1:]) and prompts.base is None
+    assert overlaps.shape == (3,) and (overlaps > 0).all() and (overlaps < 1).all()
+
+
+def test_the_order_of_clicks_does_not_matter():
+    answer = _learned()
+    maps, points, labels = _maps(answer), torch.rand(3, 2), torch.tensor([1, 0, 1])
+    one, other = (answer.answer(maps, FramePrompts(points[i], labels[i]))[0] for i in ([0, 1, 2], [2, 1, 0]))
+    torch.testing.assert_close(one, other)
+
+
+def test_overlaps_are_predicted_of_each_mask_and_teach_nothing_else():
+    answer = _learned()
+    maps, prompts = _maps(answer), FramePrompts(torch.tensor([[0.4, 0.5]]), torch.ones(1, dtype=torch.long))
+    drawn = answer.prompt_maps(maps, prompts)[None]
+    logits = answer(drawn, maps.context)
+    predicted = answer.predicted_overlaps(logits, drawn, maps.context)
+    assert predicted.shape == (1, 3) and len(set(predicted[0].tolist())) == 3
+    alone = answer.predicted_overlaps(logits[:, 1:2], drawn, maps.context)
+    torch.testing.assert_close(alone[0], predicted[0, 1:2])
+    predicted.sum().backward()
+    taught = {name.split(".")[0] for name, value in answer.named_parameters() if value.grad is not None}
+    assert taught == {"overlap"}

@@ -30,6 +30,9 @@ from univs.modeling.losses.following import (
 )
 from univs.modeling.prompt_answer import AnswerMaps, FramePrompts
 
+LOOK_AGAIN, CORRECT_MASK = 0.35, 0.25  # how often an answer is followed by a second look, by a correction of its mask
+TOUCHING_SHARE = 2.0  # how much likelier an object that touches another one is chosen
+
 
 def batch_pixels(model: nn.Module, batch: list[Sample]) -> Tensor:
     """Normalised frames [B * T, 3, H, W] of samples whose ``image`` lists T uint8 tensors [3, H, W]."""
@@ -93,9 +96,9 @@ class FollowingObjective(Objective):
 
 
 class AnsweringObjective(Objective):
-    """Answer clicks, boxes, scribbles and names on single pictures, with rounds of corrective clicks."""
+    """Answer clicks, boxes, scribbles and names on single pictures, with rounds of second looks and corrections."""
 
-    rounds = 3
+    rounds = 4
     objects_per_picture = 3
 
     def __init__(self, model: nn.Module, names: NameSampler) -> None:
@@ -110,7 +113,7 @@ class AnsweringObjective(Objective):
             descriptors = self.model.dense_memory.match.descriptors(features["res3"], features["res4"])
         maps = answer.maps(features, descriptors)
         losses = {"loss_text": self._text_loss(maps, batch)}
-        objects = [item for i, sample in enumerate(batch) for item in _choose_objects(i, sample, self)]
+        objects = [item for i, sample in enumerate(batch) for item in choose_objects(i, sample, self)]
         losses.update(self._answer_losses(maps, objects))
         return losses
 
@@ -134,24 +137,30 @@ class AnsweringObjective(Objective):
         targets = torch.stack([o.target for o in objects]).to(maps.coarse.device)
         known = torch.stack([o.known for o in objects]).to(maps.coarse.device)
         others = torch.stack([o.others for o in objects]).to(maps.coarse.device)
-        mask_terms, dice_terms, other_terms = [], [], []
+        mask_terms, dice_terms, other_terms, overlap_terms = [], [], [], []
         for turn in range(self.rounds):
-            prompts = [self.model.prompt_answer.prompt_maps(maps.frame(o.picture), o.prompts) for o in objects]
-            logits = self.model.prompt_answer(torch.stack(prompts), context)
+            prompts = torch.stack(
+                [self.model.prompt_answer.prompt_maps(maps.frame(o.picture), o.prompts) for o in objects]
+            )
+            logits = self.model.prompt_answer(prompts, context)
             mask_terms.append(hard_pixel_cross_entropy(logits[:, 0], targets, known, 0.5))
             dice_terms.append(dice_loss(logits[:, 0], targets, known))
             other_terms.append((F.softplus(logits[:, 0]) * others).sum() / others.sum().clamp(min=1))
+            overlaps = _overlaps(logits, targets, known)
+            predicted = self.model.prompt_answer.predicted_overlaps(logits, prompts, context)
+            overlap_terms.append(F.binary_cross_entropy_with_logits(predicted, overlaps))
             if turn == 0:
-                best = _best_alternative(logits, targets, known)
+                best = logits[torch.arange(len(logits)), _soft_overlaps(logits, targets, known).argmax(1)]
                 mask_terms.append(0.5 * hard_pixel_cross_entropy(best, targets, known, 0.5))
                 dice_terms.append(0.5 * dice_loss(best, targets, known))
             for item, mask in zip(objects, logits[:, 0].detach(), strict=True):
-                item.correct(mask)
+                item.go_on(mask)
         # what belongs to another object is the likeliest thing to be taken for this one
         return {
             "loss_answer_mask": 2 * sum(mask_terms),
             "loss_answer_dice": sum(dice_terms),
             "loss_answer_others": 0.5 * sum(other_terms),
+            "loss_answer_overlap": sum(overlap_terms),
         }
 
 
@@ -183,9 +192,23 @@ class PicturedObject:
         else:
             self._add([(first_click(self.rng, self.mask), 1)])
 
+    def go_on(self, logits: Tensor) -> None:
+        """What comes after the answer [h4, w4]: a second look, a correction of the mask, or one more click afresh.
+
+        A second look has the answer itself as its base, a correction of a mask that the user saw has it with hard
+        edges; clicks that were all made before anything was followed have none.
+        """
+        draw = self.rng.random()
+        self.prompts.base = None
+        if draw < LOOK_AGAIN:
+            self.prompts.base = logits.sigmoid()
+            return
+        if draw < LOOK_AGAIN + CORRECT_MASK:
+            self.prompts.base = (logits > 0).float()
+        self.correct(logits)
+
     def correct(self, logits: Tensor) -> None:
-        """Add the click that a user would make on the answer [h4, w4], which becomes the base."""
-        self.prompts.base = logits.sigmoid()
+        """Add the click that a user would make on the answer [h4, w4]."""
         grown = F.interpolate(logits[None, None], size=self.mask.shape, mode="bilinear", align_corners=False)
         click = correction_click(self.rng, (grown[0, 0] > 0).cpu().numpy(), self.mask, self.unknown, central=0.7)
         if click is not None:
@@ -199,13 +222,14 @@ class PicturedObject:
         self.prompts.labels = torch.cat([self.prompts.labels, labels])
 
 
-def _choose_objects(picture: int, sample: Sample, objective: AnsweringObjective) -> list[PicturedObject]:
-    """Some objects of a picture, larger ones more often, each with its first prompt."""
+def choose_objects(picture: int, sample: Sample, objective: AnsweringObjective) -> list[PicturedObject]:
+    """Some objects of a picture, larger ones and those that touch others more often, each with its first prompt."""
     rng = np.random.default_rng([sample["sample"], 2])
     id_map = sample["id_map"][0].numpy()
     areas = np.array([(id_map == i + 1).sum() for i in range(len(sample["categories"]))], float)
+    chances = np.sqrt(areas) * np.where(_touching(id_map, len(areas)), TOUCHING_SHARE, 1)
     count = min(objective.objects_per_picture, int((areas > 0).sum()))
-    chosen = rng.choice(len(areas), count, replace=False, p=np.sqrt(areas) / np.sqrt(areas).sum()) if count else []
+    chosen = rng.choice(len(areas), count, replace=False, p=chances / chances.sum()) if count else []
     out = []
     for i in chosen:
         item = PicturedObject(picture, int(i) + 1, id_map, rng)
@@ -215,17 +239,33 @@ def _choose_objects(picture: int, sample: Sample, objective: AnsweringObjective)
     return out
 
 
+def _touching(id_map: np.ndarray, count: int) -> np.ndarray:
+    """Which of the objects 1 .. count of an id map [H, W] have a pixel beside a pixel of another one: [count] bool."""
+    pairs = [(id_map[1:], id_map[:-1]), (id_map[:, 1:], id_map[:, :-1])]
+    found = [np.stack([a, b])[:, (a != b) & (a > 0) & (b > 0) & (a <= count) & (b <= count)].ravel() for a, b in pairs]
+    return np.isin(np.arange(1, count + 1), np.concatenate(found))
+
+
 def _named_area(id_map: Tensor, categories: list[list[str]], name: str, size: tuple[int, int]) -> Tensor:
     """Share of each cell [h, w] that is covered by objects which bear the name."""
     ids = torch.tensor([i + 1 for i, names in enumerate(categories) if name in names], device=id_map.device)
     return F.adaptive_avg_pool2d(torch.isin(id_map, ids).float()[None], size)[0]
 
 
-def _best_alternative(logits: Tensor, targets: Tensor, known: Tensor) -> Tensor:
-    """Of each object's three masks [K, 3, h, w] the one with the largest overlap with the target: [K, h, w]."""
+def _soft_overlaps(logits: Tensor, targets: Tensor, known: Tensor) -> Tensor:
+    """Overlaps (IoU) of probabilities of masks [K, N, h, w] with targets [K, h, w] where those are known: [K, N]."""
     with torch.no_grad():
-        probability = logits.sigmoid() * known[:, None]
-        both = (probability * targets[:, None]).flatten(2).sum(2)
-        either = probability.flatten(2).sum(2) + (targets * known).flatten(1).sum(1)[:, None] - both
-        best = (both / either.clamp(min=1)).argmax(1)
-    return logits[torch.arange(len(logits)), best]
+        return _overlap(logits.sigmoid(), targets, known)
+
+
+def _overlaps(logits: Tensor, targets: Tensor, known: Tensor) -> Tensor:
+    """Overlaps (IoU) of masks as they are shown; see `_soft_overlaps`."""
+    with torch.no_grad():
+        return _overlap((logits > 0).float(), (targets > 0.5).float(), known)
+
+
+def _overlap(masks: Tensor, targets: Tensor, known: Tensor) -> Tensor:
+    masks = masks * known[:, None]
+    both = (masks * targets[:, None]).flatten(2).sum(2)
+    either = masks.flatten(2).sum(2) + (targets * known).flatten(1).sum(1)[:, None] - both
+    return both / either.clamp(min=1)

@@ -54,12 +54,14 @@ class FrameKeys:
 class ObjectMemory:
     """Values [cells, C] of one object by frame, and which of the frames are permanent or kept.
 
-    tokens: of its masks in the permanent frames and the last one, where the model has queries.
+    scattered: permanent frames that show it in pieces far apart. tokens: of its masks in the permanent frames and the
+    last one, where the model has queries.
     """
 
     values: dict[int, Tensor] = field(default_factory=dict)
     tokens: dict[int, VisualTokens] = field(default_factory=dict)
     permanent: set[int] = field(default_factory=set)
+    scattered: set[int] = field(default_factory=set)
     kept: list[int] = field(default_factory=list)
     last: int | None = None
     box: tuple[int, int, int, int] | None = None
@@ -132,6 +134,7 @@ class DenseBank:
                 item.values.pop(f, None)
                 item.tokens.pop(f, None)
                 item.permanent.discard(f)
+                item.scattered.discard(f)
                 item.kept = [k for k in item.kept if k != f]
                 item.last = None if item.last == f else item.last
         self._drop_unused_keys()

@@ -63,7 +63,7 @@ def _instances(
         row, column = divmod(int(_depth(free, settings.warm).argmax()), width)
         point = torch.tensor([[(column + 0.5) / width, (row + 0.5) / height]], device=free.device)
         prompts = FramePrompts(point, torch.ones(1, dtype=torch.long, device=free.device), text=text)
-        logits = answer(answer.prompt_maps(maps, prompts)[None], maps.context)[0, 0]
+        logits = answer.answer(maps, prompts)[0][0]
         cells = F.adaptive_avg_pool2d((logits > 0).float()[None], free.shape)[0]
         free[row, column] = 0
         free = torch.where(cells > 0.3, 0, free)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from univs.errors import UserError
 from univs.inference import dense_discovery, dense_following, query_following
-from univs.inference.dense_bank import BankSettings, DenseBank, cell_box
+from univs.inference.dense_bank import BankSettings, DenseBank, ObjectMemory, cell_box
+from univs.inference.far_pieces import far_pieces, without_far_pieces
 from univs.inference.geometry import MaskGeometry
 from univs.inference.protocol import Answer, Discovery
 from univs.modeling.dense_memory import DenseMaps
@@ -121,20 +122,13 @@ class UniVSSegmenter:
             return [_answer(self._shrunk(base, features).clamp(1 - CERTAIN, CERTAIN).logit())]
         if not placed and base is None:
             return self._named(features, prompts)
-        logits = self._read(features, size, prompts, base)
-        answers = [_answer(x) for x in logits]
+        drawn = self._frame_prompts(prompts, size, None if base is None else self._shrunk(base, features))
+        logits, overlaps = self.model.prompt_answer.answer(self._answering(features), drawn)
+        best, *others = (Answer(x, float(overlap)) for x, overlap in zip(logits, overlaps, strict=True))
         clicks = sum(len(p.points) for p in prompts if isinstance(p, PointPrompt))
         if not alternatives or clicks != 1 or len(prompts) > 1 or base is not None:
-            return answers[:1]
-        return [answers[0], *sorted(answers[1:], key=lambda a: -a.score)]
-
-    def _read(
-        self, features: EncodedFrame, size: tuple[int, int], prompts: Sequence[Prompt], base: np.ndarray | None
-    ) -> Tensor:
-        """The answer and its alternatives [3, h4, w4]."""
-        answer, maps = self.model.prompt_answer, self._answering(features)
-        drawn = self._frame_prompts(prompts, size, None if base is None else self._shrunk(base, features))
-        return answer(answer.prompt_maps(maps, drawn)[None], maps.context)[0]
+            return [best]
+        return [best, *sorted(others, key=lambda a: -a.score)]
 
     def _named(self, features: EncodedFrame, prompts: Sequence[Prompt]) -> list[Answer]:
         """The object that a sentence alone describes; its score is how well it fits."""
@@ -200,6 +194,8 @@ class UniVSSegmenter:
             score = stability(mask)
             memory.write(frame_index, features.dense.keys[0], object_id, values, permanent, score)
             memory.place(object_id, cell_box(mask, 0))
+            if permanent and far_pieces(mask) is not None:
+                memory.objects[object_id].scattered.add(frame_index)
             if self.queries is not None:
                 memory.write_tokens(frame_index, object_id, self.queries.tokens(features, mask))
 
@@ -218,9 +214,10 @@ class UniVSSegmenter:
         if self.settings.parts != "queries":
             readings = dense_following.follow(self.model.dense_memory, memory, features.dense, object_ids)
         if self.queries is None:
-            return {object_id: _answer(reading.logits) for object_id, reading in readings.items()}
-        logits = self.queries.follow(memory, frame_index, features, object_ids, readings)
-        return {object_id: _answer(mask) for object_id, mask in logits.items()}
+            logits = {object_id: reading.logits for object_id, reading in readings.items()}
+        else:
+            logits = self.queries.follow(memory, frame_index, features, object_ids, readings)
+        return {object_id: _answer(_whole(memory.objects[object_id], mask)) for object_id, mask in logits.items()}
 
     @torch.inference_mode()
     def discover(self, features: EncodedFrame, size: tuple[int, int], names: Sequence[str]) -> list[Discovery]:
@@ -233,6 +230,11 @@ class UniVSSegmenter:
     def memory_report(self, memory: DenseBank) -> dict[str, int]:
         """Frames, objects and bytes held."""
         return memory.report()
+
+
+def _whole(item: ObjectMemory, logits: Tensor) -> Tensor:
+    """A followed mask without far pieces, unless the user showed the object in such pieces."""
+    return logits if item.scattered else without_far_pieces(logits, dense_following.ABSENT)
 
 
 def _answer(logits: Tensor) -> Answer:

@@ -3,12 +3,13 @@
 Every kind of prompt becomes a few maps at stride 8 (how similar each cell is to what was clicked, where the box is,
 what the sentence fits, what the mask was before); one decoder turns them into a mask. As in the dense memory, a prior
 that needs no training comes first (the box itself, the similarity to the click, the base mask) and a decoder that
-starts at zero corrects it. Objects never see each other.
+starts at zero corrects it. It then looks again with its own answer as the base, so that the order of the clicks does
+not matter. Objects never see each other.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -50,6 +51,8 @@ class AnswerMaps:
 
 
 ALTERNATIVES = 3
+LOOKS = 2  # how often a picture is looked at before the answer is given
+RING = 9  # side, in cells of stride 8, of the surroundings that the predicted overlap sees
 CHANNELS = 21
 BOX, HAS_BOX, NEAR, LIKE, HAS_CLICKS, BASE, HAS_BASE, TEXT, HAS_TEXT = 0, 1, 2, 6, 12, 14, 18, 19, 20
 
@@ -66,6 +69,9 @@ class PromptAnswer(nn.Module):
         self.decoder = ObjectDecoder(CHANNELS, settings, deep_channels, outputs=ALTERNATIVES)
         self.prior = nn.Conv2d(CHANNELS, 1, 1)
         self.base_gate = nn.Parameter(torch.tensor(3.0))
+        self.overlap = nn.Sequential(
+            nn.Linear(2 * settings.decoder_dim + CHANNELS + 3, 64), nn.ReLU(), nn.Linear(64, 1)
+        )
         self._start_prior()
 
     @torch.no_grad()
@@ -135,6 +141,43 @@ class PromptAnswer(nn.Module):
         prior = F.interpolate(self.prior(prompt_maps), scale_factor=2, mode="bilinear", align_corners=False)
         base = unfold(2 * prompt_maps[:, BASE : BASE + 4] - prompt_maps[:, HAS_BASE : HAS_BASE + 1]).unsqueeze(1)
         return self.decoder(prompt_maps, context) + prior + self.base_gate * base
+
+    def answer(self, maps: AnswerMaps, prompts: FramePrompts) -> tuple[Tensor, Tensor]:
+        """Mask logits [3, h4, w4] of one object on one frame (``maps`` with T = 1), and their predicted overlaps [3].
+
+        The first mask is the answer after all looks, the others are what the first look also thought of.
+        """
+        drawn = self.prompt_maps(maps, prompts)[None]
+        logits = self(drawn, maps.context)
+        overlaps = self.predicted_overlaps(logits, drawn, maps.context)
+        for _ in range(1, LOOKS):
+            drawn = self.prompt_maps(maps, replace(prompts, base=logits[0, 0].sigmoid()))[None]
+            again = self(drawn, maps.context)
+            logits = torch.cat([again[:, :1], logits[:, 1:]], 1)
+            overlaps = torch.cat([self.predicted_overlaps(again[:, :1], drawn, maps.context), overlaps[:, 1:]], 1)
+        return logits[0], overlaps[0].sigmoid()
+
+    def predicted_overlaps(self, logits: Tensor, prompt_maps: Tensor, context: list[Tensor]) -> Tensor:
+        """Logits [K, N] of the overlap (IoU) that N masks [K, N, h4, w4] of K objects have with what is meant.
+
+        Told from what lies inside and just outside of each mask, and from how decided it is; nothing else learns here.
+        """
+        chance = logits.detach().sigmoid()
+        inside = F.avg_pool2d(chance, 2)
+        around = F.max_pool2d(inside, RING, stride=1, padding=RING // 2) - inside
+        seen = F.relu(context[0].detach()).expand(len(logits), -1, -1, -1)
+        parts = [_mean_inside(seen, inside), _mean_inside(seen, around), _mean_inside(prompt_maps.detach(), inside)]
+        area = chance.sum((2, 3)).clamp(min=1e-6)
+        decided = (chance * (chance > 0.5)).sum((2, 3)) / area
+        firm = (chance > 0.73).sum((2, 3)) / (chance > 0.27).sum((2, 3)).clamp(min=1)
+        share = area / chance[0, 0].numel()
+        return self.overlap(torch.cat([*parts, torch.stack([decided, firm, share], 2)], 2)).squeeze(2)
+
+
+def _mean_inside(maps: Tensor, weights: Tensor) -> Tensor:
+    """Weighted means [K, N, C] of maps [K, C, h, w] under weights [K, N, h, w]."""
+    sums = torch.einsum("kchw,knhw->knc", maps, weights)
+    return sums / weights.sum((2, 3)).clamp(min=1e-6)[:, :, None]
 
 
 def box_cover(box: Tensor, height: int, width: int) -> Tensor:
