@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pycocotools import mask as coco_mask
 
@@ -19,6 +19,9 @@ from univs.evaluation.submissions.video import NamedFrames, SubmissionWriter
 from univs.structures import FrameResult, ObjectResult
 from univs.video.files import written_whole
 from univs.video.result_json import FORMAT
+
+if TYPE_CHECKING:
+    from univs.inference.session import VideoSession
 
 
 def add_results(
@@ -47,6 +50,12 @@ def add_results(
                 f"{', '.join(video.expressions[:4])}: name each object by the id of its sentence."
             )
         writer.add(video.video(size, expression), _only(object_id, frames))
+
+
+def session_frames(session: VideoSession) -> NamedFrames:
+    """The finished frames of a session under the names of the video's files, for ``add_results``."""
+    for result in session.result():
+        yield session.source.name(result.index), result
 
 
 def _only(object_id: int, frames: Iterable[tuple[str, FrameResult]]) -> Iterator[tuple[str, FrameResult]]:
