@@ -60,7 +60,8 @@ class ClipSettings:
     overlap_threshold, entity_overlap_threshold: share of a mask that must be its own: panoptic segments, entities.
     max_objects: most objects of a result. seed: of the random choice of prompt tokens.
     image_outputs: which results an image has: "panoptic", "instances", "semantic".
-    square: frames are padded to a square of this many pixels, 0 for none.
+    min_size, max_size: pixels of the shorter side of what the network sees, and most pixels of the longer one; 0 leaves
+        frames as they are. square: frames are padded to a square of this many pixels, 0 for none.
     """
 
     clip_frames: int = 5
@@ -92,6 +93,8 @@ class ClipSettings:
     entity_overlap_threshold: float = 0.5
     max_objects: int = 100
     image_outputs: tuple[str, ...] = ("panoptic", "instances", "semantic")
+    min_size: int = 0
+    max_size: int = 1333
     square: int = 0
     seed: int = 0
     corrections: Corrections = field(default_factory=Corrections)
@@ -181,6 +184,8 @@ def clip_settings(cfg: CfgNode) -> ClipSettings:
         "entity_overlap_threshold": keys.OVERLAP_THRESHOLD_ENTITY,
         "max_objects": keys.MAX_OBJECTS,
         "image_outputs": tuple(keys.IMAGE_OUTPUTS),
+        "min_size": cfg.INPUT.MIN_SIZE_TEST,
+        "max_size": cfg.INPUT.MAX_SIZE_TEST,
         "square": cfg.INPUT.SQUARE_TEST,
         "seed": max(cfg.SEED, 0),
     }
