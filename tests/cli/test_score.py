@@ -34,7 +34,7 @@ def test_everything_is_printed_and_written(words: list[str], capsys: pytest.Capt
     record = read("out/results.json")
     assert "numbers: 6 of 6 sequences" in printed
     assert f"{record['table']['mean']:.4f}" in printed and "mean as it should be" in printed
-    assert record["complete"] and record["options"] == {"weight": 1.0, "strict": False, "windows": [1, 2]}
+    assert record["complete"] and record["options"] == {"weight": 1.0, "strict": False, "windows": [1, 2], "names": []}
     assert record["figures"]["none"] is None and record["corrected"] == {"mean as it should be": 0.5}
     assert record["sequences"] == {"expected": 6, "scored": 6, "broken": {}}
     assert {"univs", "python", "numpy", "scipy"} <= set(record["versions"])

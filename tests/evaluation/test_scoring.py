@@ -64,7 +64,7 @@ def test_processes_give_the_same_bits(request_of) -> None:
 def test_options_reach_the_benchmark(request_of) -> None:
     plainly, doubled = score(request_of()), score(request_of("two", options={"weight": 2.0}))
     assert doubled.summary.figures["mean"] == 2 * plainly.summary.figures["mean"]
-    assert doubled.options == {"weight": 2.0, "strict": False, "windows": (1, 2)}
+    assert doubled.options == {"weight": 2.0, "strict": False, "windows": (1, 2), "names": []}
 
 
 def test_a_killed_process_is_said(request_of) -> None:
@@ -264,15 +264,15 @@ def test_an_output_among_the_predictions_does_not_count_as_one(request_of) -> No
 
 
 def test_options_are_read_by_the_type_of_their_default() -> None:
-    given = parse_options(Numbers(), ["weight=2", "strict=yes", "windows=1,2,4"])
-    assert given == {"weight": 2.0, "strict": True, "windows": (1, 2, 4)}
+    given = parse_options(Numbers(), ["weight=2", "strict=yes", "windows=1,2,4", "names=a,7"])
+    assert given == {"weight": 2.0, "strict": True, "windows": (1, 2, 4), "names": ["a", 7]}
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("weight", "not of the form NAME=VALUE"),
-        ("wait=1", "no option 'wait'; its options are: weight, strict, windows"),
+        ("wait=1", "no option 'wait'; its options are: weight, strict, windows, names"),
         ("weight=heavy", "not a value like 1.0"),
         ("strict=maybe", "not a value like False"),
     ],

@@ -55,7 +55,7 @@ class Numbers(Benchmark):
     predictions_layout = "<sequence>.txt"
     truth_layout = "<sequence>.txt, too"
     official = "none, this is a test"
-    options = {"weight": 1.0, "strict": False, "windows": (1, 2)}
+    options = {"weight": 1.0, "strict": False, "windows": (1, 2), "names": []}
     option_help = {"weight": "what errors are multiplied with"}
 
     def open(self, predictions: Path, truth: Path, options: Mapping[str, Any]) -> NumberScoring:

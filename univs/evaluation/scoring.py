@@ -203,8 +203,12 @@ def _parsed(text: str, default: Any) -> Any:
         return type(default)(text)
     if isinstance(default, list | tuple):
         items = [item.strip() for item in text.split(",") if item.strip()]
-        return type(default)(_parsed(item, default[0] if default else "") for item in items)
+        return type(default)(_parsed(item, default[0]) if default else _number_or_text(item) for item in items)
     return text
+
+
+def _number_or_text(text: str) -> int | str:
+    return int(text) if text.lstrip("-").isdecimal() else text
 
 
 def versions() -> dict[str, str]:

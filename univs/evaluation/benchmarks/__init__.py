@@ -9,6 +9,10 @@ from univs.errors import UserError
 from univs.evaluation.benchmark import Benchmark
 
 BENCHMARKS = {
+    "davis2016": "davis:Davis2016",
+    "davis2017": "davis:Davis2017SemiSupervised",
+    "davis2017-unsupervised": "davis:Davis2017Unsupervised",
+    "ref-davis17": "davis:ReferringDavis2017",
     "youtube-vis-2019": "instance_tracks:YouTubeVis",
     "youtube-vis-2021": "instance_tracks:YouTubeVis",
     "youtube-vis-2022": "instance_tracks:YouTubeVis",
@@ -18,6 +22,9 @@ BENCHMARKS = {
     "cityscapes-vps": "panoptic_videos:CityscapesVps",
     "kitti-step": "step_videos:StepVideos",
     "coco-panoptic": "panoptic_images:PanopticImages",
+    "coco-instance": "image_instances:CocoInstances",
+    "lvis": "image_instances:LvisInstances",
+    "burst": "burst_tracks:Burst",
 }
 """Name of a benchmark -> ``module:class``, the module in this package."""
 

@@ -75,6 +75,7 @@ SUBMISSIONS = {
     "ovis": Submission("tracks"),
     "burst": Submission("burst"),
     "vipseg": Submission("panoptic videos", file="pred.json", pictures="pan_pred"),
+    "cityscapes-vps": Submission("panoptic pictures", file="pred.json", pictures="pan_pred"),
     "coco-instance": Submission("objects"),
     "lvis": Submission("objects"),
     "coco-panoptic": Submission("panoptic pictures", file="panoptic.json", pictures="panoptic"),
