@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from univs.config import get_config
-from univs.data.vocabulary import FOLDER, parse_vocabulary, read_vocabulary
+from univs.data.vocabulary import FOLDER, class_names, parse_vocabulary, read_vocabulary
 from univs.errors import UserError
 from univs.resources import config_file
 
@@ -43,3 +43,10 @@ def test_mistakes_are_named():
         parse_vocabulary("a\nb\tthing\n", "list")
     with pytest.raises(UserError, match="no class names"):
         parse_vocabulary("# nothing\n", "list")
+
+
+def test_data_sets_share_classes():
+    assert class_names("burst") == class_names("lvis") == read_vocabulary("lvis").names
+    assert class_names("viposeg") == class_names("vipseg")
+    with pytest.raises(UserError, match="no vocabulary and no file 'objects365'"):
+        class_names("objects365")

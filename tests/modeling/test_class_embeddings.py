@@ -47,6 +47,27 @@ def test_names_become_embeddings(monkeypatch, tmp_path):
     assert embeddings("animals").tolist() == [[3], [5]]
 
 
+def test_names_of_a_data_set_become_embeddings_at_first_use(monkeypatch, tmp_path):
+    monkeypatch.setenv("UNIVS_CACHE", str(tmp_path))
+    asked = []
+
+    class Lengths:
+        def fingerprint(self):
+            return "lengths"
+
+        def encode_classes(self, names):
+            asked.append(tuple(names))
+            return torch.tensor([[float(len(name))] for name in names])
+
+    for _ in range(2):  # the second time from the disk
+        embeddings = ClassEmbeddings({"plants": range(3, 5), "trees": range(3, 6)}, "", 1, Lengths())
+        embeddings.names_of = {"plants": ("oak", "nettle"), "trees": ("oak",)}.__getitem__
+        assert embeddings("plants").tolist() == [[3], [6]]
+    assert asked == [("oak", "nettle")]
+    with pytest.raises(UserError, match="3 classes for 'trees', its vocabulary 1"):
+        embeddings("trees")
+
+
 def test_what_is_missing_is_named(table):
     with pytest.raises(UserError, match="'plants'.*CLASS_EMBEDDINGS"):
         ClassEmbeddings(RANGES, "", 4)("plants")

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import warnings
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -202,8 +203,52 @@ def test_shapes_that_a_header_claims_are_checked(tmp_path: Path, shape: list[int
         read_checkpoint(write(tmp_path / "x.safetensors", (2**40).to_bytes(8, "little") + b"{}"))
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_programs_are_no_weights(tmp_path: Path) -> None:
-    torch.jit.save(torch.jit.script(torch.nn.Linear(1, 1)), str(tmp_path / "w.pt"))
-    with pytest.raises(UserError, match="TorchScript program"):
-        read_content(tmp_path / "w.pt")
+# --- TorchScript --------------------------------------------------------------------------------------------------
+
+
+class Part(torch.nn.Module):
+    """Has a parameter, a half-precision one, a buffer, a part, and plain attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.arange(6.0).reshape(2, 3))
+        self.small = torch.nn.Parameter(torch.ones(3, dtype=torch.float16))
+        self.register_buffer("steps", torch.tensor(7))
+        self.inner = torch.nn.Sequential(torch.nn.Linear(2, 1))
+        self.width = 3
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[N, 2] -> [N, 1]."""
+        return self.inner(x) + self.weight.sum()
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is about to go
+        torch.jit.save(torch.jit.script(Part()), str(tmp_path / "w.pt"))
+    return tmp_path / "w.pt"
+
+
+def test_the_state_of_a_torchscript_module_is_read_without_its_program(script: Path) -> None:
+    state, wanted = read_checkpoint(script)["model"], Part().state_dict()
+    assert wanted.keys() <= state.keys()
+    for name in ("weight", "small", "steps"):
+        assert torch.equal(state[name], wanted[name]) and state[name].dtype == wanted[name].dtype
+
+
+def changed(path: Path, part: str, data: bytes) -> Path:
+    """The same archive with other content in one part."""
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(path.with_name("changed.pt"), "w") as target:
+        for item in source.infolist():
+            target.writestr(item, data if item.filename.endswith(part) else source.read(item))
+    return path.with_name("changed.pt")
+
+
+def test_a_torchscript_archive_runs_nothing_and_claims_nothing(script: Path, tmp_path: Path) -> None:
+    trap = tmp_path / "trap"
+    with pytest.raises(UserError, match="no part of a module's state"):
+        read_content(changed(script, "w/data.pkl", pickle.dumps(Call(os.mkdir, (str(trap),)), 2)))
+    with pytest.raises(UserError, match="numbers in the part 0 of 2 bytes"):
+        read_content(changed(script, "data/0", b"ab"))
+    assert not trap.exists()

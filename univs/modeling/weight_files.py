@@ -16,6 +16,7 @@ from torch import Tensor
 
 from univs.errors import UserError
 from univs.modeling.pickled_arrays import load_arrays
+from univs.modeling.script_archives import CONSTANTS, read_script_archive
 
 _ARCHIVE_START = b"PK\x03\x04"
 # how training programs wrap a model's state
@@ -25,8 +26,9 @@ _WRAPPERS = ("model", "state_dict")
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Content of a checkpoint: a dict with at least ``model``, tensors by name.
 
-    Understands our own and other ``.safetensors``, PyTorch files (``.pth``, ``.pt``, ``.bin``; weights only) and
-    Detectron2's ``.pkl`` (arrays only; ``matching_heuristics`` is then True if its names follow the model zoo's).
+    Understands our own and other ``.safetensors``, PyTorch files (``.pth``, ``.pt``, ``.bin``; weights only, also
+    those of TorchScript) and Detectron2's ``.pkl`` (arrays only; ``matching_heuristics`` is then True if its names
+    follow the model zoo's).
 
     Raises:
         UserError: the file is missing, is damaged, holds more than numbers, or claims more of them than it has.
@@ -122,7 +124,11 @@ def _read_torch(path: Path) -> Any:
 def _load_torch(file: IO[bytes], size: int) -> Any:
     """Content of a PyTorch file of ``size`` bytes."""
     if file.read(4) == _ARCHIVE_START:
-        _check_archive(file, size)
+        with zipfile.ZipFile(file) as archive:
+            is_script = any(name.endswith(f"/{CONSTANTS}") for name in archive.namelist())
+            _check_archive(archive, size, is_script)
+            if is_script:
+                return read_script_archive(archive)
     file.seek(0)
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
@@ -131,12 +137,12 @@ def _load_torch(file: IO[bytes], size: int) -> Any:
         raise pickle.UnpicklingError("it is damaged, or holds more than tensors and plain values") from None
 
 
-def _check_archive(file: IO[bytes], size: int) -> None:
-    """PyTorch stores the parts of its archives as they are; others could grow to any size when they are read."""
-    with zipfile.ZipFile(file) as archive:
-        parts = archive.infolist()
-    if any(part.filename.endswith("/constants.pkl") for part in parts):
-        raise pickle.UnpicklingError("it is a TorchScript program; save the weights alone, torch.save(state_dict)")
+def _check_archive(archive: zipfile.ZipFile, size: int, is_script: bool) -> None:
+    """PyTorch stores the parts of its archives as they are; others could grow to any size when they are read.
+
+    Only the code of TorchScript is compressed, which is never read.
+    """
+    parts = [part for part in archive.infolist() if not (is_script and "/code/" in part.filename)]
     if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
         raise pickle.UnpicklingError("it is a compressed archive, and PyTorch writes none; unpack it first")
     if sum(part.file_size for part in parts) > size:

@@ -68,12 +68,25 @@ def test_tables_are_read_from_three_kinds_of_files(tmp_path):
     torch.save(table, tmp_path / "a.pth")
     np.save(tmp_path / "b.npy", table.numpy())
     save_file({"any": table}, tmp_path / "c.safetensors")
-    for name in ("a.pth", "b.npy", "c.safetensors"):
+    torch.save({"any": torch.nn.Parameter(table.half())}, tmp_path / "d.pth")
+    for name in ("a.pth", "b.npy", "c.safetensors", "d.pth"):
         torch.testing.assert_close(read_class_table(tmp_path / name, 2), table)
     with pytest.raises(UserError, match=r"4 columns, found \(3, 2\)"):
         read_class_table(tmp_path / "a.pth", 4)
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="does not exist"):
         read_class_table(tmp_path / "absent.pth", 2)
+    with pytest.raises(UserError, match="cannot be read"):
+        read_class_table(tmp_path / "absent.npy", 2)
+
+
+def test_tables_have_all_their_numbers(tmp_path):
+    torch.save(torch.zeros(1).expand(10**9, 2), tmp_path / "a.pth")
+    np.save(tmp_path / "b.npy", np.zeros((3, 2)))
+    data = (tmp_path / "b.npy").read_bytes()
+    (tmp_path / "b.npy").write_bytes(data.replace(b"(3, 2), }         ", b"(3000000000, 2), }"))
+    for name in ("a.pth", "b.npy"):
+        with pytest.raises(UserError, match="cannot be read"):
+            read_class_table(tmp_path / name, 2)
 
 
 class _Code:
@@ -86,7 +99,7 @@ def test_no_code_is_run_from_files(tmp_path, capsys):
     with pytest.raises(UserError):
         read_class_table(tmp_path / "bad.pth", 2)
     with pytest.raises(UserError):
-        tower_state(str(tmp_path / "bad.pth"), set())
+        tower_state(str(tmp_path / "bad.pth"), {})
     assert "executed" not in capsys.readouterr().out
 
 
@@ -94,15 +107,26 @@ def test_no_code_is_run_from_files(tmp_path, capsys):
 def test_tower_weights_are_found_in_every_wrapping(tmp_path, wrapper):
     state = {"a": torch.ones(2, dtype=torch.float16), "visual.b": torch.zeros(1)}
     torch.save(state if wrapper is None else {wrapper: state}, tmp_path / "clip.pt")
-    loaded = tower_state(str(tmp_path / "clip.pt"), {"a"})
+    loaded = tower_state(str(tmp_path / "clip.pt"), {"a": (2,)})
     assert list(loaded) == ["a"] and loaded["a"].dtype == torch.float32
     with pytest.raises(UserError, match="lack 1 entries, first 'c'"):
-        tower_state(str(tmp_path / "clip.pt"), {"a", "c"})
+        tower_state(str(tmp_path / "clip.pt"), {"a": (2,), "c": (1,)})
+    with pytest.raises(UserError, match=r"not those of RN50x4: 'a' has the shape \[2\] instead of \[3\]"):
+        tower_state(str(tmp_path / "clip.pt"), {"a": (3,)})
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_tower_weights_are_found_in_the_published_archive(tmp_path):
+    torch.jit.save(torch.jit.script(nn.Linear(2, 3).half()), str(tmp_path / "RN50x4.pt"))
+    loaded = tower_state(str(tmp_path / "RN50x4.pt"), {"weight": (3, 2), "bias": (3,)})
+    assert loaded["weight"].dtype == torch.float32
 
 
 def test_a_name_that_is_neither_file_nor_hub_is_refused():
     with pytest.raises(UserError, match=f"neither a file nor .*{DEFAULT_HUB_NAME}"):
-        tower_state("no_such_weights", set())
+        tower_state("no_such_weights", {})
+    with pytest.raises(UserError, match="clip.pt does not exist"):
+        tower_state("absent/clip.pt", {})
 
 
 class _Tower(nn.Module):

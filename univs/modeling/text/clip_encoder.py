@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from univs.errors import UserError
 from univs.modeling.text.registry import TEXT_ENCODER_REGISTRY, FrozenTextEncoder, warn_of_truncation
 from univs.modeling.text.templates import BARE_TEMPLATE, class_sentences, clean_class_name, expression_sentences
+from univs.modeling.weight_files import read_checkpoint
 
 WIDTH, HEADS, LAYERS = 640, 10, 12
 HUB_MODEL, DEFAULT_HUB_NAME = "RN50x4", "openai"
@@ -47,7 +48,8 @@ class ClipTextEncoder(FrozenTextEncoder):
     def tower(self) -> nn.Module:
         """Open CLIP's text transformer with the weights loaded."""
         tower = build_tower()
-        tower.load_state_dict(tower_state(self._weights, set(tower.state_dict())))
+        shapes = {name: value.shape for name, value in tower.state_dict().items()}
+        tower.load_state_dict(tower_state(self._weights, shapes))
         return tower.requires_grad_(False).eval().to(self._device)
 
     @functools.cached_property
@@ -133,34 +135,25 @@ def build_tower() -> nn.Module:
     )
 
 
-def tower_state(weights: str, keys: set[str]) -> dict[str, Tensor]:
+def tower_state(weights: str, shapes: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
     """State of the tower from a file, or from Open CLIP's hub where ``weights`` is no file.
 
-    A file may hold the state of the tower alone or of a whole CLIP model, plain or under "model" or "state_dict".
+    A file may hold the state of the tower alone or of a whole CLIP model, plain or under "model" or "state_dict", or
+    be the archive of TorchScript in which CLIP was published; ``shapes`` by key are what is wanted of it.
     Raises UserError if it cannot be read or lacks keys.
     """
-    state = _read_state(Path(weights)) if Path(weights).is_file() else _hub_state(weights)
-    missing = sorted(keys - state.keys())
+    local = Path(weights).is_file() or Path(weights).suffix
+    state = read_checkpoint(weights)["model"] if local else _hub_state(weights)
+    missing = sorted(shapes.keys() - state.keys())
     if missing:
         raise UserError(f"The text encoder's weights '{weights}' lack {len(missing)} entries, first '{missing[0]}'.")
-    return {key: state[key].float() for key in keys}
-
-
-def _read_state(path: Path) -> dict[str, Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UserError(f"The text encoder's weights '{path}' cannot be read: {error}") from error
-    for wrapper in ("model", "state_dict"):
-        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
-            state = state[wrapper]
-    if not isinstance(state, dict):
-        raise UserError(f"The text encoder's weights '{path}' are no dictionary of tensors.")
-    return state
+    unequal = [key for key in sorted(shapes) if tuple(state[key].shape) != tuple(shapes[key])]
+    if unequal:
+        raise UserError(
+            f"The text encoder's weights '{weights}' are not those of {HUB_MODEL}: '{unequal[0]}' has the shape "
+            f"{list(state[unequal[0]].shape)} instead of {list(shapes[unequal[0]])}."
+        )
+    return {key: state[key].float() for key in shapes}
 
 
 def _hub_state(name: str) -> dict[str, Tensor]:

@@ -7,8 +7,9 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from univs.errors import UserError
 from univs.modeling.text.registry import FrozenTextEncoder
+from univs.modeling.weight_files import check_tensor, read_content
 
 _logger = logging.getLogger(__name__)
 
@@ -60,21 +62,30 @@ def _store(table: Tensor, path: Path) -> None:
 
 
 def read_class_table(path: str | Path, dim: int) -> Tensor:
-    """Class embeddings [V, dim] from a file: a tensor (.pth, .pt), an array (.npy) or a .safetensors with one tensor.
+    """Class embeddings [V, dim] from a file: a tensor (.pth, .pt), an array (.npy) or the one tensor of a dictionary.
 
     Raises UserError if the file cannot be read or holds something else.
     """
     path = Path(path)
-    try:
-        if path.suffix == ".npy":
-            table = torch.from_numpy(np.load(path, allow_pickle=False))
-        elif path.suffix == ".safetensors":
-            (table,) = load_file(path).values()
-        else:
-            table = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UserError(f"The class embeddings '{path}' cannot be read: {error}") from error
+    if path.suffix == ".npy":
+        table = _read_array(path)
+    else:
+        table = read_content(path)
+        if isinstance(table, Mapping) and len(table) == 1:
+            (table,) = table.values()
     if not isinstance(table, Tensor) or table.dim() != 2 or table.shape[1] != dim:
         found = tuple(table.shape) if isinstance(table, Tensor) else type(table).__name__
         raise UserError(f"The class embeddings '{path}' must be a table with {dim} columns, found {found}.")
-    return table.float()
+    try:
+        check_tensor("embeddings", table)
+    except UnpicklingError as error:
+        raise UserError(f"The class embeddings '{path}' cannot be read: {error}.") from error
+    return table.detach().float()
+
+
+def _read_array(path: Path) -> Tensor:
+    try:
+        # mapped, so that a header that claims more numbers than the file has is an error before memory is taken
+        return torch.from_numpy(np.array(np.load(path, mmap_mode="r", allow_pickle=False)))
+    except Exception as error:  # a damaged or hostile file can make the reader raise anything
+        raise UserError(f"The class embeddings '{path}' cannot be read: {error}") from error
