@@ -6,7 +6,7 @@ A label map [H, W] holds one whole number per pixel; 0 is background. A boolean 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import cv2
@@ -34,10 +34,7 @@ class Points(NamedTuple):
 
 
 class LabelMap:
-    """One label map [H, W] looked through once: where its labels change, and which pixels its outlines are made of.
-
-    ends: pixels (in reading order, sorted) whose label differs from that of the next one.
-    """
+    """One label map [H, W]: where its labels change, and which pixels its outlines are made of."""
 
     def __init__(self, labels: np.ndarray) -> None:
         if labels.ndim != 2:
@@ -46,7 +43,16 @@ class LabelMap:
         labels = labels.view(np.uint8) if labels.dtype == bool else labels
         self.size = labels.shape
         self.flat = labels.reshape(-1)
-        self.ends, self._edge = _look_through(self.flat, *self.size)
+
+    @cached_property
+    def ends(self) -> np.ndarray:
+        """Pixels (in reading order, sorted) whose label differs from that of the next one."""
+        return _look_through(self.flat, self.size, (1,), around=False)
+
+    @cached_property
+    def present(self) -> list[int]:
+        """The labels that occur, sorted."""
+        return sorted(set(self.flat.take(self.ends).tolist()) | set(self.flat[-1:].tolist()))
 
     def outlines(self, labels: Sequence[int]) -> list[Points]:
         """The boundary pixels of each of ``labels``.
@@ -55,33 +61,39 @@ class LabelMap:
         but not all of them. Neighbours outside the picture do not count.
         """
         height, width = self.size
-        rows, columns = np.divmod(self._edge, width)
+        edge = _look_through(self.flat, self.size, (1, width + 1, width), around=True)
+        rows, columns = np.divmod(edge, width)
         # a neighbour outside has the label of the nearest pixel inside, which never adds a boundary
-        right = self._edge + (columns < width - 1)
+        right = edge + (columns < width - 1)
         down = (rows < height - 1) * width
-        around = self.flat.take(np.stack([self._edge, right, self._edge + down, right + down]))
+        around = self.flat.take(np.stack([edge, right, edge + down, right + down]))
         chosen = [np.flatnonzero((around == label).any(axis=0)) for label in labels]
         return [Points.of(rows[index], columns[index]) for index in chosen]
 
 
-def _look_through(flat: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels that differ from the next one, and those that differ from their right, lower or lower-right neighbour.
+def _look_through(flat: np.ndarray, size: tuple[int, int], steps: Sequence[int], around: bool) -> np.ndarray:
+    """Pixels (sorted) that differ from the one that comes a number of ``steps`` later, for any of these numbers.
 
     Bands of rows are taken one after the other, so that the flags stay in the cache and need no fresh memory.
+
+    Args:
+        around: steps are to neighbours in the picture, the last of them to the lower one: pixels of the last column
+            have only that one.
     """
+    height, width = size
     band = max(_BAND // max(width, 1), 1)
     flags, more = (np.zeros(-(-band * width // _WORD) * _WORD, bool) for _ in range(2))
-    ends, edge = [np.zeros(0, np.intp)], [np.zeros(0, np.intp)]
+    found = [np.zeros(0, np.intp)]
     for top in range(0, height, band):
         start, count = top * width, (min(top + band, height) - top) * width
         flags[count:] = False
-        _differ(flat, start, 1, flags[:count])
-        ends.append(_positions(flags) + start)
-        flags[:count] |= _differ(flat, start, width + 1, more[:count])
-        flags[:count].reshape(-1, width)[:, -1] = False
-        flags[:count] |= _differ(flat, start, width, more[:count])
-        edge.append(_positions(flags) + start)
-    return np.concatenate(ends), np.concatenate(edge)
+        _differ(flat, start, steps[0], flags[:count])
+        for step in steps[1:]:
+            if around and step == steps[-1]:
+                flags[:count].reshape(-1, width)[:, -1] = False
+            flags[:count] |= _differ(flat, start, step, more[:count])
+        found.append(_positions(flags) + start)
+    return np.concatenate(found)
 
 
 def _differ(flat: np.ndarray, start: int, step: int, out: np.ndarray) -> np.ndarray:

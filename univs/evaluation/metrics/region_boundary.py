@@ -20,7 +20,7 @@ def boundary_radius(size: tuple[int, int], tolerance: float = TOLERANCE) -> int:
 
 def region_similarity(prediction: np.ndarray, truth: np.ndarray) -> float:
     """J = intersection over union of boolean masks [H, W]; 1 if both are empty."""
-    return float(_regions(LabelMap(prediction.astype(bool)), LabelMap(truth.astype(bool)), [1], [1])[0, 0])
+    return float(region_table(LabelMap(prediction.astype(bool)), LabelMap(truth.astype(bool)), [1], [1])[0, 0])
 
 
 def boundary_map(mask: np.ndarray) -> np.ndarray:
@@ -42,37 +42,42 @@ def boundary_accuracy(prediction: np.ndarray, truth: np.ndarray, tolerance: floa
 
 
 def object_scores(
-    prediction: np.ndarray, truth: np.ndarray, objects: Sequence[int], tolerance: float = TOLERANCE
+    prediction: np.ndarray | LabelMap,
+    truth: np.ndarray | LabelMap,
+    objects: Sequence[int],
+    tolerance: float = TOLERANCE,
 ) -> tuple[np.ndarray, np.ndarray]:
     """J and F [N] of the objects whose labels both maps [H, W] use."""
     ours, theirs = _label_maps(prediction, truth)
-    regions = np.diagonal(_regions(ours, theirs, objects, objects)).copy()
-    radius = boundary_radius(truth.shape, tolerance)
+    regions = np.diagonal(region_table(ours, theirs, objects, objects)).copy()
+    radius = boundary_radius(theirs.size, tolerance)
     pairs = zip(ours.outlines(objects), theirs.outlines(objects), strict=True)
     return regions, np.array([_boundary_measure(one, other, radius) for one, other in pairs])
 
 
 def pair_scores(
-    prediction: np.ndarray,
-    truth: np.ndarray,
+    prediction: np.ndarray | LabelMap,
+    truth: np.ndarray | LabelMap,
     predicted: Sequence[int],
     true: Sequence[int],
     tolerance: float = TOLERANCE,
 ) -> tuple[np.ndarray, np.ndarray]:
     """J and F [P, T] of every predicted with every true object of two label maps [H, W]."""
     ours, theirs = _label_maps(prediction, truth)
-    regions = _regions(ours, theirs, predicted, true)
-    radius = boundary_radius(truth.shape, tolerance)
+    regions = region_table(ours, theirs, predicted, true)
+    radius = boundary_radius(theirs.size, tolerance)
     return regions, _boundary_table(ours.outlines(predicted), theirs.outlines(true), radius)
 
 
-def _label_maps(prediction: np.ndarray, truth: np.ndarray) -> tuple[LabelMap, LabelMap]:
-    if prediction.shape != truth.shape:
-        raise ValueError(f"The prediction has the size {prediction.shape}, the ground truth {truth.shape}.")
-    return LabelMap(prediction), LabelMap(truth)
+def _label_maps(*maps: np.ndarray | LabelMap) -> tuple[LabelMap, LabelMap]:
+    ours, theirs = (one if isinstance(one, LabelMap) else LabelMap(one) for one in maps)
+    if ours.size != theirs.size:
+        raise ValueError(f"The prediction has the size {ours.size}, the ground truth {theirs.size}.")
+    return ours, theirs
 
 
-def _regions(prediction: LabelMap, truth: LabelMap, predicted: Sequence[int], true: Sequence[int]) -> np.ndarray:
+def region_table(prediction: LabelMap, truth: LabelMap, predicted: Sequence[int], true: Sequence[int]) -> np.ndarray:
+    """J [P, T] of every predicted with every true label; 1 where neither occurs."""
     common, ours, theirs = overlaps(prediction, truth, predicted, true)
     union = ours[:, None] + theirs[None] - common
     return np.where(union > 0, common / np.maximum(union, 1), 1.0)
