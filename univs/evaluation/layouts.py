@@ -10,12 +10,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from PIL import Image
+from pycocotools import mask as mask_codes
 
 from univs.errors import UserError
 from univs.evaluation.annotations import read_json
 from univs.evaluation.benchmark import BrokenSequence
+from univs.evaluation.metrics.run_lengths import decoded_pixels
 from univs.video.images import DAMAGE, open_picture
 
 LABEL_MODES = ("P", "L", "1", "I", "I;16", "I;16B", "I;16L", "I;16N")
@@ -114,6 +117,47 @@ def read_labels(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
             "as in the ground truth."
         )
     return labels
+
+
+def read_foreground(path: Path) -> np.ndarray:
+    """Pixels [H, W] of a picture that are not black in grey, whether it has a palette or not.
+
+    Raises:
+        BrokenSequence: missing, damaged, or neither a palette nor an 8-bit grey picture.
+    """
+    pixels, mode = _pixels(path)
+    labels = _labels(path, pixels, mode)
+    if labels.dtype != np.uint8:
+        raise BrokenSequence(f"{path} (frame {path.stem}) has 16 bits per pixel; expected 8.")
+    if mode != "P":
+        return labels != 0
+    with Image.open(path) as image:
+        colours = np.array(image.convert("P").getpalette("RGB") or [], np.uint8).reshape(1, -1, 3)
+    bright = np.zeros(256, bool)
+    bright[: colours.shape[1]] = cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY)[0] > 0
+    return bright[labels]
+
+
+def decoded_mask(code: Any, where: str) -> np.ndarray:
+    """Mask [H, W] of a run-length code as COCO writes it: ``size`` and compressed or listed ``counts``.
+
+    Raises:
+        BrokenSequence: no such code, or one that does not fill its size; ``where`` names it.
+    """
+    expected = "expected a run-length mask with size and counts"
+    if not isinstance(code, dict) or not {"size", "counts"} <= set(code):
+        raise BrokenSequence(f"{where} is no mask; {expected}.")
+    size, counts = code["size"], code["counts"]
+    if not (isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) and side > 0 for side in size)):
+        raise BrokenSequence(f"{where} has the size {size!r}; expected [height, width].")
+    if isinstance(counts, list) and all(isinstance(run, int) and run >= 0 for run in counts):
+        total = sum(counts)
+        code = mask_codes.frPyObjects(code, *size) if total == size[0] * size[1] else code
+    else:
+        total = int(decoded_pixels([counts])[1][0]) if isinstance(counts, str) and counts else -1
+    if total != size[0] * size[1]:
+        raise BrokenSequence(f"{where} does not fill {size[1]}x{size[0]} pixels; {expected}.")
+    return mask_codes.decode(code).view(bool)
 
 
 def _pixels(path: Path) -> tuple[np.ndarray, str]:
