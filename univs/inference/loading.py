@@ -19,7 +19,7 @@ from univs.inference.model_choice import choose_config, find_config
 from univs.inference.segmenter import SegmenterSettings, UniVSSegmenter
 from univs.modeling.meta_arch import UniVS
 from univs.modeling.weight_files import read_checkpoint, read_metadata
-from univs.modeling.weight_sources import recognised
+from univs.modeling.weight_sources import WeightSource, recognised
 from univs.modeling.weights import load_state
 from univs.resources import config_file, weights_file
 from univs.runtime import choose_device
@@ -100,11 +100,25 @@ def load_model(
         cfg = choose_config(source, read_metadata(file), task)
     elif cfg is None:
         cfg = get_config(config_file(SHIPPED[str(model)][0])) if str(model) in SHIPPED else find_config(model)
+    return _filled(cfg, source, device)
+
+
+def load_configured(cfg: CfgNode, weights: str | os.PathLike, device: str = "auto") -> LoadedModel:
+    """The model of a configuration with weights, as for ``load_model``.
+
+    Raises:
+        UserError: no such weights or device, or weights that do not fit.
+    """
+    file = Path(weights)
+    return _filled(cfg, recognised(read_checkpoint(file)["model"], file), device)
+
+
+def _filled(cfg: CfgNode, source: WeightSource, device: str) -> LoadedModel:
     built = build_model(cfg)
     options = cfg.MODEL
     report = load_state(built, source, options.WEIGHTS_PARTIAL, averaged=options.WEIGHTS_AVERAGED, start=False)
     _log.info(report.summary())
-    return LoadedModel(built.to(choose_device(device)), cfg, file, report.summary())
+    return LoadedModel(built.to(choose_device(device)), cfg, Path(source.file), report.summary())
 
 
 def build_model(cfg: CfgNode) -> nn.Module:
