@@ -1,7 +1,8 @@
 """What the pages say is done: their Python blocks and commands run, their links lead somewhere.
 
 All runs share one loaded model and a working folder of their own, in which ``datasets/`` is reachable. What installs,
-trains or measures is not run: its Makefile target, the tool's ``--help``, options and configuration are checked.
+trains or measures is not run: its Makefile target, the tool's ``--help``, options and configuration are checked; so are
+the options of commands that need a published checkpoint, and that such a checkpoint finds a configuration that fits.
 """
 
 from __future__ import annotations
@@ -19,11 +20,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from univs.cli import main
+from tests.parity import published_shapes
+from univs.cli import demo, main
 from univs.config import get_config
+from univs.inference.model_choice import choose_config, find_config
 from univs.inference.predictor import VideoPredictor
+from univs.modeling.build import build_model
+from univs.modeling.weight_sources import recognised
+from univs.modeling.weights import select
 from univs.structures import FrameResult, ObjectResult
 from univs.video import ResultWriter, open_video
 from univs.video.palette import write_palette_mask
@@ -145,12 +152,33 @@ def run_univs(words: list[str], folder: Path) -> None:
             main(words)
         assert stopped.value.code == 0
         return
+    if "--weights" in words:
+        check_published(words)
+        return
     assert main(words) == 0, words
     options = dict(zip(words, words[1:], strict=False))
     if "--output" in options:
         written = {path.name for path in (folder / options["--output"]).iterdir()}
         assert written >= {"masks", "results.json", "overlay.mp4"}
     assert (folder / options.get("--save-session", ".")).exists()
+
+
+def check_published(words: list[str]) -> None:
+    """The command is understood, and the model of a published checkpoint of that name has a place for everything."""
+    understood = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "run", lambda arguments: understood.append(arguments) or 0)
+        assert main(words) == 0, words
+    (arguments,) = understood
+    backbone = re.match(r"(univs_[a-z0-9]+)_stage\d\.pth", arguments.weights)[1]
+    with torch.device("meta"):
+        state = {key: torch.empty(shape) for key, shape in published_shapes(backbone).items()}
+        weights = recognised(state, arguments.weights)
+        found = arguments.config and find_config(ROOT / arguments.config)
+        cfg = found or choose_config(weights, {}, arguments.task)
+        cfg.MODEL.DEVICE = "meta"
+        model = build_model(cfg)
+    assert select(model, weights)[1].complete
 
 
 def check_make(words: list[str]) -> None:
