@@ -2,13 +2,16 @@
 """What a video costs: CPU seconds per frame, in units of one ResNet-50 forward, frames/s, memory, shares of the stages.
 
 The video is synthetic (textured shapes that move, made frame by frame; drawing them is not counted). Masks of all
-objects are given in frame 0; vps also searches for categories. Output as masks and id map at the video's size is
-counted, writing files is not. The unit is one forward of Detectron2's ResNet-50 (res2 to res5) at 480x854, measured in
-the same process before, during and after the run. Costs carry over between machines in this unit.
+objects are given in frame 0; vps also searches for categories. The published model (r50, weights made by rule) runs on
+clips of 5 frames that start with every frame; its vps follows whatever it finds ("entities"). Output as masks and id
+map at the video's size is counted, writing files is not. The unit is one forward of Detectron2's ResNet-50 (res2 to
+res5) at 480x854, measured in the same process before, during and after the run. Costs carry over between machines in
+this unit.
 
 Examples:
   python benchmarks/video.py --model mini --task vos --objects 1 --frames 100 --size 480x854 --json
   python benchmarks/video.py --model none --objects 16 --frames 5000
+  python benchmarks/video.py --model r50 --task vos --objects 3 --frames 20 --json
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import os
 import sys
 import time
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,8 +43,7 @@ from univs.structures import FrameResult  # noqa: E402
 
 WARM_UP = 5
 SAMPLES = 6
-CONFIGS = {"mini": "mini/univs_mini.yaml", "r50": "train/univs_r50_stage3.yaml"}
-SHIPPED = {"mini": "univs_mini"}
+MODELS = {"mini": "univs_mini"}
 CATEGORIES = ("person", "car", "dog", "bicycle", "ball", "bottle", "chair", "bird", "boat", "tree")
 
 
@@ -64,7 +67,7 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", choices=(*CONFIGS, "none"), default="mini", help="none: the session alone")
+    parser.add_argument("--model", choices=(*MODELS, "r50", "none"), default="mini", help="none: the session alone")
     parser.add_argument("--weights", help="weights instead of the shipped ones")
     parser.add_argument("--quality", default="default", help="default or high")
     parser.add_argument("--task", choices=("vos", "vps"), default="vos")
@@ -83,34 +86,33 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.objects < 1 or arguments.frames <= WARM_UP + 1:
         raise UserError(f"At least 1 object and {WARM_UP + 2} frames are needed.")
     shapes = MovingShapes(arguments.objects, arguments.frames, _size(arguments.size))
-    segmenter = TimedSegmenter(_segmenter(arguments, str(device), shapes))
-    unit = Unit()
-    session = VideoSession(segmenter, shapes)
-    session.add_id_map(0, shapes.id_map(0))
-    if arguments.task == "vps":
-        session.discover(CATEGORIES, every=arguments.every)
-    figures = measure(session, segmenter, shapes, unit)
+    results, cpu_seconds = _results(arguments, str(device), shapes)
+    figures = measure(results, cpu_seconds, shapes, Unit())
     shown = {name: getattr(arguments, name) for name in ("model", "task", "objects", "frames", "size", "quality")}
     return {**shown, "device": str(device), "threads": torch.get_num_threads(), **figures}
 
 
-def measure(session: VideoSession, segmenter: TimedSegmenter, shapes: MovingShapes, unit: Unit) -> dict[str, Any]:
-    """Propagate through the video; the first frames warm up and are not counted."""
+def measure(results: Iterator[Any], cpu_seconds: Counter[str], shapes: MovingShapes, unit: Unit) -> dict[str, Any]:
+    """Go through the results of a video; the first frames warm up and are not counted.
+
+    ``cpu_seconds``: of the stages, counted on while the results are made.
+    """
     every = max(1, (shapes.length - WARM_UP) // SAMPLES)
     unit.sample()
-    clock, worst = Clock(shapes, unit), 0.0
-    for result in _outputs(session, shapes):
+    clock, worst, result = Clock(shapes, unit), 0.0, None
+    for result in results:
         frame_cost = clock.lap()
         if result.index < WARM_UP:
-            segmenter.cpu_seconds.clear()
+            cpu_seconds.clear()
             clock.restart()
             continue
         worst = max(worst, frame_cost)
         if (result.index - WARM_UP) % every == every - 1:
             unit.sample()
     cpu, wall, frames = clock.cpu_seconds, clock.wall_seconds, shapes.length - WARM_UP
-    stages = {name: seconds / cpu for name, seconds in segmenter.cpu_seconds.items()}
+    stages = {name: seconds / cpu for name, seconds in cpu_seconds.items()}
     stages["session_and_output"] = 1 - sum(stages.values())
+    entities = {"entities": result.objects} if isinstance(getattr(result, "objects", None), int) else {}
     return {
         "units_per_frame": round(cpu / frames / unit.value, 4),
         "frames_per_second": round(frames / wall, 3),
@@ -120,6 +122,7 @@ def measure(session: VideoSession, segmenter: TimedSegmenter, shapes: MovingShap
         "stage_shares": {name: round(share, 4) for name, share in sorted(stages.items())},
         "unit_cpu_seconds": round(unit.value, 4),
         "unit_spread": round(unit.spread, 2),
+        **entities,
     }
 
 
@@ -159,6 +162,21 @@ class Clock:
         return time.process_time() - aside, time.perf_counter() - aside_wall
 
 
+def _results(arguments: argparse.Namespace, device: str, shapes: MovingShapes) -> tuple[Iterator[Any], Counter[str]]:
+    """What the model says of the frames, one after the other, and the CPU seconds of its stages."""
+    if arguments.model == "r50":
+        from benchmarks.published import PublishedModel
+
+        published = PublishedModel(arguments.task, shapes.size, device, arguments.weights)
+        return published.steps(shapes), published.stages.cpu_seconds
+    segmenter = TimedSegmenter(_segmenter(arguments, device, shapes))
+    session = VideoSession(segmenter, shapes)
+    session.add_id_map(0, shapes.id_map(0))
+    if arguments.task == "vps":
+        session.discover(CATEGORIES, every=arguments.every)
+    return _outputs(session, shapes), segmenter.cpu_seconds
+
+
 def _outputs(session: VideoSession, shapes: MovingShapes) -> Iterator[FrameResult]:
     for result in session.propagate():
         result.palette(*shapes.size)
@@ -166,23 +184,11 @@ def _outputs(session: VideoSession, shapes: MovingShapes) -> Iterator[FrameResul
 
 
 def _segmenter(arguments: argparse.Namespace, device: str, shapes: MovingShapes) -> Any:
-    """The model; without shipped weights its size and cost are still those of the config."""
     if arguments.model == "none":
         return KnowingSegmenter(shapes)
-    from univs.config import get_config
     from univs.inference import loading
-    from univs.resources import config_file
 
-    config = config_file(CONFIGS[arguments.model])
-    if arguments.weights:
-        return loading.load_segmenter(config, arguments.weights, device, arguments.quality)
-    if arguments.model in SHIPPED:
-        return loading.load_segmenter(SHIPPED[arguments.model], None, device, arguments.quality)
-    torch.manual_seed(0)
-    model = loading.build_model(get_config(config))
-    if getattr(model, "dense_memory", None) is None:
-        raise UserError(f"--model {arguments.model} cannot be driven by a session yet; take mini or none.")
-    return loading.UniVSSegmenter(model.to(device), name=arguments.model)
+    return loading.load_segmenter(MODELS[arguments.model], arguments.weights, device, arguments.quality)
 
 
 def _size(text: str) -> tuple[int, int]:
