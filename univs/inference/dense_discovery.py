@@ -1,7 +1,8 @@
 """Finding the instances of named categories in one frame with the dense parts.
 
 The text heat says how well each cell fits each name. Its strongest cell becomes a click beside the name; the answer is
-one instance, whose cells are taken out, and so on until nothing warm is left.
+one instance, whose cells are taken out, and so on until nothing warm is left. Where another of the names fits better
+the answer is doubted, and small pieces beside the main ones are left out.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from univs.inference.dense_following import ABSENT
+from univs.inference.mask_pieces import without_small_pieces
 from univs.inference.protocol import Discovery
 from univs.modeling.prompt_answer import AnswerMaps, FramePrompts, PromptAnswer
 
@@ -20,14 +23,18 @@ from univs.modeling.prompt_answer import AnswerMaps, FramePrompts, PromptAnswer
 @dataclass(frozen=True)
 class DiscoverySettings:
     """warm: heat (0..1) from which a cell starts an instance; accept: mean heat inside a mask that is kept;
-    instances: most per category; overlap: IoU from which two masks are the same thing; smallest: cells of stride 4.
+    instances: most per category; overlap: IoU from which two masks are the same thing; smallest: cells of stride 4;
+    doubt: what is taken from a logit for every unit of heat by which another name fits better; pieces: share of the
+    largest piece of a mask under which a piece is left out.
     """
 
-    warm: float = 0.5
-    accept: float = 0.45
+    warm: float = 0.6
+    accept: float = 0.5
     instances: int = 8
     overlap: float = 0.5
     smallest: int = 12
+    doubt: float = 8.0
+    pieces: float = 0.3
 
 
 def discover(
@@ -39,8 +46,7 @@ def discover(
     best = heat.amax(0, keepdim=True)
     found = []
     for name, text, warmth in zip(names, texts, heat, strict=True):
-        free = torch.where(warmth >= 0.9 * best[0], warmth, 0)
-        found += _instances(answer, maps, name, text, warmth, free, settings)
+        found += _instances(answer, maps, name, text, warmth, best[0], settings)
     found.sort(key=lambda item: -item.score)
     return _without_repeats(found, settings.overlap)
 
@@ -51,11 +57,11 @@ def _instances(
     name: str,
     text: Tensor,
     warmth: Tensor,
-    free: Tensor,
+    best: Tensor,
     settings: DiscoverySettings,
 ) -> list[Discovery]:
-    """Instances of one name; ``warmth`` and ``free`` [h16, w16]: its heat, and where an instance may start."""
-    free, out = free.clone(), []
+    """Instances of one name; ``warmth`` and ``best`` [h16, w16]: its heat, and that of the name that fits best."""
+    free, out = torch.where(warmth >= 0.9 * best, warmth, 0), []
     height, width = free.shape
     for _ in range(settings.instances):
         if free.max() < settings.warm:
@@ -63,7 +69,7 @@ def _instances(
         row, column = divmod(int(_depth(free, settings.warm).argmax()), width)
         point = torch.tensor([[(column + 0.5) / width, (row + 0.5) / height]], device=free.device)
         prompts = FramePrompts(point, torch.ones(1, dtype=torch.long, device=free.device), text=text)
-        logits = answer.answer(maps, prompts)[0][0]
+        logits = _without_rivals(answer.answer(maps, prompts)[0][0], best - warmth, settings)
         cells = F.adaptive_avg_pool2d((logits > 0).float()[None], free.shape)[0]
         free[row, column] = 0
         free = torch.where(cells > 0.3, 0, free)
@@ -74,6 +80,12 @@ def _instances(
         if score >= settings.accept:
             out.append(Discovery(name, score, logits))
     return out
+
+
+def _without_rivals(logits: Tensor, ahead: Tensor, settings: DiscoverySettings) -> Tensor:
+    """An answer [h4, w4], doubted where another name is ``ahead`` [h16, w16], without its small pieces."""
+    doubt = F.interpolate(ahead[None, None], size=logits.shape, mode="bilinear", align_corners=False)[0, 0]
+    return without_small_pieces(logits - settings.doubt * doubt, settings.pieces, ABSENT)
 
 
 def _depth(free: Tensor, warm: float) -> Tensor:

@@ -13,8 +13,8 @@ from torch import Tensor
 from univs.errors import UserError
 from univs.inference import dense_discovery, dense_following, query_following
 from univs.inference.dense_bank import BankSettings, DenseBank, ObjectMemory, cell_box
-from univs.inference.far_pieces import far_pieces, without_far_pieces
 from univs.inference.geometry import MaskGeometry
+from univs.inference.mask_pieces import far_pieces, without_far_pieces
 from univs.inference.protocol import Answer, Discovery
 from univs.modeling.dense_memory import DenseMaps
 from univs.modeling.prompt_answer import AnswerMaps, FramePrompts

@@ -1,10 +1,10 @@
-"""Which pieces of a mask are dropped: small ones that are far from the rest."""
+"""Which pieces of a mask are dropped: small ones that are far from the rest, or all small ones."""
 
 from __future__ import annotations
 
 import torch
 
-from univs.inference.far_pieces import far_pieces, without_far_pieces
+from univs.inference.mask_pieces import far_pieces, without_far_pieces, without_small_pieces
 
 Piece = tuple[int, int, int]  # top, left, side
 
@@ -36,3 +36,10 @@ def test_distance_counts_to_every_large_piece_but_not_to_small_ones() -> None:
     far = (30, 100, 4)
     assert far_pieces(shown(LARGE, (28, 80, 12), far)) is None
     assert torch.equal(far_pieces(shown(LARGE, (30, 90, 3), far)), shown((30, 90, 3), far) > 0)
+
+
+def test_all_small_pieces_are_dropped_on_demand() -> None:
+    logits = shown(LARGE, (30, 45, 4), (60, 20, 15))
+    kept = without_small_pieces(logits, 0.3, -5.0)
+    assert torch.equal(kept > 0, shown(LARGE, (60, 20, 15)) > 0) and kept[31, 46] == -5.0
+    assert without_small_pieces(shown(LARGE), 0.3, -5.0).equal(shown(LARGE))
