@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from pathlib import Path
 
 import torch
+import yaml
 from torch import Tensor, nn
 
 from tests import parity
@@ -26,23 +28,32 @@ SMALL = {
             "PROMPT_TOKENS": 8,
             "PIXEL_DECODER": {"ENCODER_LAYERS": 1, "FEEDFORWARD_DIM": 32},
         },
-    }
+    },
+    "INPUT": {"MIN_SIZE_TEST": 64, "SQUARE_TEST": 0},
 }
+# reads text without a download
+STATIC_TEXT = ("MODEL.UNIVS.TEXT.ENCODER", "StaticTextEncoder", "MODEL.UNIVS.TEXT.DIM", 256)
 
 
-def write_config(path: Path, base: str = "eval/vos/univs_r50_davis17.yaml") -> Path:
-    """A configuration of a small model upon one of ours."""
-    import yaml
-
-    path.write_text(yaml.safe_dump({"_BASE_": str(config_file(base)), **SMALL}))
+def write_config(path: Path, base: str = "eval/vos/univs_r50_davis17.yaml", options: tuple = ()) -> Path:
+    """A configuration of a small model upon one of ours, with options KEY, VALUE, KEY, VALUE and so on."""
+    content = copy.deepcopy({"_BASE_": str(config_file(base)), **SMALL})
+    for key, value in zip(options[::2], options[1::2], strict=True):
+        *places, last = key.split(".")
+        node = content
+        for place in places:
+            node = node.setdefault(place, {})
+        node[last] = value
+    path.write_text(yaml.safe_dump(content))
     return path
 
 
 @functools.cache
-def small_model(tag: str = "small") -> nn.Module:
+def small_model(tag: str = "small", options: tuple = ()) -> nn.Module:
     """The small model with weights by rule."""
     cfg = get_config(config_file("eval/vos/univs_r50_davis17.yaml"))
     cfg.merge_from_other_cfg(type(cfg)(SMALL))
+    cfg.merge_from_list(list(options))
     return parity.fill(build_model(cfg).eval(), tag)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -12,8 +10,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from univs.cli.clip_segmenting import FINDING_TASKS, ClipRecorder, ClipRun, meant_task
 from univs.cli.prompts import LinePrompt, parse_prompts
 from univs.errors import UserError
+from univs.inference.loading import LoadedModel, load_model, segmenter_of
 from univs.inference.predictor import VideoPredictor
 from univs.inference.session import VideoSession
 from univs.inference.session_result import ResultRecorder
@@ -23,6 +23,7 @@ from univs.structures import FrameResult
 from univs.video.files import safe_name
 from univs.video.reader import open_video
 from univs.video.results import ResultOptions
+from univs.video.source import VideoSource
 
 INTERRUPTED = 130
 WRITTEN = {
@@ -39,26 +40,53 @@ def segment_video(arguments: argparse.Namespace) -> int:
     """Segment the video; returns the exit code, 130 when it was interrupted."""
     prompts, task = parse_prompts(arguments), find_task(arguments.task)
     _check(arguments, prompts, task)
-    with _open_session(arguments, task) as session:
+    # The video is opened before the model, so that a wrong path is known at once.
+    video = open_video(arguments.video, arguments.rate) if arguments.video else None
+    device = str(prepare(arguments.device, arguments.threads))
+    loaded = _given_model(arguments, meant_task(task.name, prompts), device)
+    if loaded is not None and loaded.model.dense_memory is None:
+        return _segment_clips(arguments, prompts, task, loaded, video)
+    if task.clips:
+        raise UserError(f"The task {task.name} ({task.title}) needs a published model; give its --weights.")
+    with _open_session(arguments, task, loaded, device, video) as session:
         for prompt in prompts:
             prompt.edit(session)
-        folder = Path(arguments.output or Path("output") / safe_name(Path(session.source.label).stem))
-        options = ResultOptions(
-            overlay=not arguments.no_overlay,
-            tracks=arguments.tracks or task.tracks,
-            mattes=arguments.matte,
-            cutout=arguments.cutout,
-        )
-        written, complete = _segment(session, arguments, task, folder, options)
+        folder, progress = _folder(arguments, session.source), Progress()
+        results = _frames(session, arguments, task, progress)
+        with ResultRecorder(session, folder, _options(arguments, task)) as recorder:
+            written, complete = _record(results, recorder, progress)
         if arguments.save_session:
             session.save(arguments.save_session)
-        _report(session, folder, written, arguments.save_session)
+        for object_id, item in session.objects.items():
+            label = " ".join(filter(None, (str(object_id), item.name, item.category)))
+            frames = ", ".join(str(frame.frame) for frame in item.frames)
+            how = f"{'found' if item.discovered else 'prompted'} in frame {frames}" if frames else "not found"
+            print(f"  object {label}: {how}")
+        _report(folder, written, arguments.save_session)
+    return 0 if complete else INTERRUPTED
+
+
+def _segment_clips(
+    arguments: argparse.Namespace, prompts: list[LinePrompt], task: Task, loaded: LoadedModel, video: VideoSource | None
+) -> int:
+    """The same with a model that sees clips."""
+    run = ClipRun(arguments, prompts, loaded)
+    with video:
+        folder, progress = _folder(arguments, video), Progress()
+        results = run.results(video, progress)
+        with ClipRecorder(run, video, folder, _options(arguments, task)) as recorder:
+            written, complete = _record(results, recorder, progress)
+        for line in recorder.found():
+            print(f"  object {line}")
+        _report(folder, written, None)
     return 0 if complete else INTERRUPTED
 
 
 def _check(arguments: argparse.Namespace, prompts: list[LinePrompt], task: Task) -> None:
     if not arguments.video and not arguments.session:
         raise UserError("There is no video; give --video PATH (or --session FILE).")
+    if not prompts and arguments.weights and task.name in FINDING_TASKS:
+        return
     if not prompts and not arguments.session:
         raise UserError(
             "There is nothing to look for; give --click, --box, --mask, --scribble, --text or --categories."
@@ -67,52 +95,57 @@ def _check(arguments: argparse.Namespace, prompts: list[LinePrompt], task: Task)
         task.check(prompt.kind for prompt in prompts)
 
 
-def _open_session(arguments: argparse.Namespace, task: Task) -> VideoSession:
-    """The video is opened before the model, so that a wrong path is known at once."""
-    video = open_video(arguments.video, arguments.rate) if arguments.video else None
-    device = prepare(arguments.device, arguments.threads)
-    with _told_of_weights(arguments.weights is not None):
+def _folder(arguments: argparse.Namespace, video: VideoSource) -> Path:
+    return Path(arguments.output or Path("output") / safe_name(Path(video.label).stem))
+
+
+def _options(arguments: argparse.Namespace, task: Task) -> ResultOptions:
+    return ResultOptions(
+        overlay=not arguments.no_overlay,
+        tracks=arguments.tracks or task.tracks,
+        mattes=arguments.matte,
+        cutout=arguments.cutout,
+    )
+
+
+def _given_model(arguments: argparse.Namespace, task: str, device: str) -> LoadedModel | None:
+    """The model of the user's own weights, told in one line; None without them."""
+    if not arguments.weights or not Path(arguments.weights).is_file():
+        return None
+    loaded = load_model(arguments.config, arguments.weights, device, task)
+    print(f"univs: note: {loaded.report}", file=sys.stderr)
+    return loaded
+
+
+def _open_session(
+    arguments: argparse.Namespace, task: Task, loaded: LoadedModel | None, device: str, video: VideoSource | None
+) -> VideoSession:
+    if loaded is not None:
+        predictor = VideoPredictor(segmenter_of(loaded, arguments.quality), task.settings())
+    else:
         predictor = VideoPredictor.from_pretrained(
-            arguments.config, arguments.weights, str(device), arguments.quality, task.settings(), task.name
+            arguments.config, arguments.weights, device, arguments.quality, task.settings()
         )
     if arguments.session:
         return predictor.load(arguments.session, video)
     return predictor.open(video)
 
 
-@contextlib.contextmanager
-def _told_of_weights(wanted: bool) -> Iterator[None]:
-    """What loading says of a file of weights as one line on the error stream."""
-    log, handler = logging.getLogger("univs.inference.loading"), logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("univs: note: %(message)s"))
-    level = log.level
-    if wanted:
-        log.addHandler(handler)
-        log.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        log.setLevel(level)
-
-
-def _segment(
-    session: VideoSession, arguments: argparse.Namespace, task: Task, folder: Path, options: ResultOptions
+def _record(
+    results: Iterator[FrameResult], recorder: ResultRecorder | ClipRecorder, progress: Progress
 ) -> tuple[dict[str, Path], bool]:
-    """Propagate and write; what was finished is kept when the user interrupts. Returns the files and if it is whole."""
-    complete, count, progress = True, 0, Progress()
-    results = _frames(session, arguments, task, progress)
-    with ResultRecorder(session, folder, options) as recorder:
-        began = time.perf_counter()
-        try:
-            for result in results:
-                recorder.write(result)
-                count += 1
-        except KeyboardInterrupt:
-            complete = False
-        seconds = time.perf_counter() - began
-        progress.close()
-        written = recorder.close(complete)
+    """Write results; what was finished is kept when the user interrupts. Returns the files and if it is whole."""
+    complete, count = True, 0
+    began = time.perf_counter()
+    try:
+        for result in results:
+            recorder.write(result)
+            count += 1
+    except KeyboardInterrupt:
+        complete = False
+    seconds = time.perf_counter() - began
+    progress.close()
+    written = recorder.close(complete)
     if not complete:
         print("Interrupted; what is finished is kept.", file=sys.stderr)
     print(f"{count} frames in {seconds:.1f} s ({count / max(seconds, 1e-9):.1f} frames/s)")
@@ -146,13 +179,8 @@ class Progress:
             self._bar.close()
 
 
-def _report(session: VideoSession, folder: Path, written: dict[str, Path], saved: str | None) -> None:
-    """Say what was found, what was written and where."""
-    for object_id, item in session.objects.items():
-        label = " ".join(filter(None, (str(object_id), item.name, item.category)))
-        frames = ", ".join(str(frame.frame) for frame in item.frames)
-        how = f"{'found' if item.discovered else 'prompted'} in frame {frames}" if frames else "not found"
-        print(f"  object {label}: {how}")
+def _report(folder: Path, written: dict[str, Path], saved: str | None) -> None:
+    """Say what was written and where."""
     print(f"Wrote to {folder}:")
     for what, path in written.items():
         name = path.relative_to(folder).as_posix() + ("/" if path.is_dir() else "")

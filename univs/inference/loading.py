@@ -65,13 +65,31 @@ def load_segmenter(
     Raises:
         UserError: no such model, config, weights, quality or device.
     """
-    if quality not in QUALITIES:
-        raise UserError(f"Quality {quality!r} is unknown; choose {' or '.join(QUALITIES)}.")
-    loaded = load_model(model, weights, device, task)
+    _check_quality(quality)
+    return segmenter_of(load_model(model, weights, device, task), quality, parts)
+
+
+def segmenter_of(loaded: LoadedModel, quality: str = "default", parts: str = "dense") -> UniVSSegmenter:
+    """A segmenter that drives a model with a dense memory.
+
+    Raises:
+        UserError: the model has none, or there is no such quality.
+    """
+    _check_quality(quality)
+    if loaded.model.dense_memory is None:
+        raise UserError(
+            f"The model of {loaded.file} has no dense memory and sees clips: `univs demo` and tools/evaluate.py run "
+            "it, or univs.inference.clips.run from Python."
+        )
     area, window = QUALITIES[quality]
     settings = SegmenterSettings(area=area, parts=parts, bank=BankSettings(window=window, wide_window=3 * window))
     name = f"{loaded.name}-{quality}" + ("" if parts == "dense" else f"-{parts}")
     return UniVSSegmenter(loaded.model, settings, name)
+
+
+def _check_quality(quality: str) -> None:
+    if quality not in QUALITIES:
+        raise UserError(f"Quality {quality!r} is unknown; choose {' or '.join(QUALITIES)}.")
 
 
 def load_model(

@@ -15,6 +15,7 @@ class Task:
 
     seeds: kinds of prompt that start objects ("category" for a category search). changes: session settings that differ
     from the defaults. single_frame: only one frame is asked for. tracks: the results are wanted as tracks, too.
+    clips: only models that see clips, such as the published ones, do it.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Task:
     changes: dict[str, float] = field(default_factory=dict)
     single_frame: bool = False
     tracks: bool = False
+    clips: bool = False
 
     def settings(self, base: SessionSettings | None = None) -> SessionSettings:
         """The session settings of the task."""
@@ -47,6 +49,9 @@ TASKS = {
         Task("vos", "follow given masks", frozenset({"mask"})),
         Task("rvos", "follow what sentences describe", frozenset({"text"})),
         Task("vis", "find and follow all objects of some categories", frozenset({"category"}), tracks=True),
+        Task("pvos", "follow given masks of things and surfaces", frozenset({"mask"}), clips=True),
+        Task("vps", "divide every frame into things and surfaces", frozenset({"category"}), clips=True),
+        Task("vss", "give every pixel a category", frozenset({"category"}), clips=True),
         Task("image", "one frame", _ALL, {"text_interval": 1, "discovery_interval": 1}, single_frame=True),
     )
 }
