@@ -45,7 +45,11 @@ def given_masks(inputs: Mapping[str, Any]) -> list[list[tuple[int, np.ndarray]]]
     before = np.cumsum(masks, 0) - masks
     masks = masks & (before == 0)
     return [
-        [(row, masks[row, frame]) for row in range(len(masks)) if inputs["start"][row] == frame and masks[row, frame].any()]
+        [
+            (row, masks[row, frame])
+            for row in range(len(masks))
+            if inputs["start"][row] == frame and masks[row, frame].any()
+        ]
         for frame in range(inputs["T"])
     ]
 

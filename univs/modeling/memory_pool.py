@@ -114,6 +114,20 @@ class MemoryPool:
             rows = mask.flatten(1).any(1)
             self._write(rows, frame - frames, None, tokens[rows])
 
+    def remember_first(self, known: KnownMasks, first_frame: int, frames: int, encode: EncodeFrame) -> None:
+        """Encode the masks of objects that begin in the clip on the very frame in which they begin.
+
+        As published, such a mask is only encoded when the next clip shares its frame, or it is the first of the video.
+        """
+        starts = known.first_frames - first_frame
+        for frame in range(frames):
+            rows = (starts == frame).nonzero()[:, 0]
+            if len(rows):
+                place = frame - frames
+                masks = masks_to_memory(known.masks[rows, place].unsqueeze(1))[:, 0]
+                tokens = encode(masks, known.boxes[rows, place], frame, first_frame + frame)
+                self._write(rows, place, None, tokens)
+
     def tokens(self, first_frames: Tensor, frames: int) -> PromptTokens:
         """What the decoder reads in the present clip of ``frames`` frames.
 

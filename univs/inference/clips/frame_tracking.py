@@ -14,9 +14,8 @@ from torch import Tensor
 
 from univs.inference.clips.arithmetic import assign, cosine_similarity, mask_quality
 from univs.inference.clips.clip import Clip
-from univs.inference.clips.outputs.query_panoptic import panoptic_of_queries
-from univs.inference.clips.outputs.query_tracks import tracks_of_queries
-from univs.inference.clips.outputs.store import FrameArrays
+from univs.inference.clips.outputs.query_panoptic import PanopticOfQueries
+from univs.inference.clips.outputs.query_tracks import TracksOfQueries
 from univs.inference.clips.results import PanopticFrame, VideoSegments, VideoTracks
 from univs.inference.clips.seeds import VideoSeeds
 from univs.inference.clips.settings import ClipSettings
@@ -47,7 +46,8 @@ class BestQueries:
         """``class_logits``: the model's, of embeddings [B, T, N, C] and classes [K, D]."""
         self.settings, self.seeds, self.class_logits = settings, seeds, class_logits
         self.tracks: QueryTracks | None = None
-        self.finished = FrameArrays()
+        is_tracks = settings.result == "tracks"
+        self.output = TracksOfQueries(settings) if is_tracks else PanopticOfQueries(settings, seeds.things)
 
     def first_held(self, clip: Clip) -> int:
         """The state holds no objects."""
@@ -66,7 +66,7 @@ class BestQueries:
         tracks.embeddings = torch.cat([tracks.embeddings, latest], 1)[:, -COMPARED_CLIPS:]
         tracks.class_logits = tracks.class_logits + clip.prediction.class_logits[0, rows]
         tracks.clips += 1
-        self._finish_frames(tracks.masks.shape[1] - (clip.frames - clip.new_frames))
+        self._finish_frames(tracks.masks.shape[1] - (clip.frames - clip.new_frames), clip)
         tracks.masks = F.pad(tracks.masks, (0, 0, 0, 0, 0, clip.new_frames)) + clip.learnable_masks()[rows]
         tracks.seen = F.pad(tracks.seen, (0, clip.new_frames)) + 1
 
@@ -92,11 +92,11 @@ class BestQueries:
         logits = clip.prediction.class_logits[0, rows]
         self.tracks = QueryTracks(embeddings[rows].mean(1, keepdim=True), logits, 1, masks[rows], seen)
 
-    def _finish_frames(self, count: int) -> None:
+    def _finish_frames(self, count: int, clip: Clip) -> None:
         """No later clip changes the first ``count`` frames that are held."""
         tracks = self.tracks
         for place in range(count):
-            self.finished.append(tracks.masks[:, place] / tracks.seen[place])
+            self.output.add(tracks.masks[:, place] / tracks.seen[place], clip)
         tracks.masks, tracks.seen = tracks.masks[:, count:], tracks.seen[count:]
 
     def give_out(self, state: ObjectState, clip: Clip) -> list[VideoTracks]:
@@ -109,8 +109,5 @@ class BestQueries:
         """At the end of the video, its result."""
         if not is_last:
             return []
-        self._finish_frames(len(self.tracks.seen))
-        scores = (self.tracks.class_logits / self.tracks.clips).sigmoid()
-        if self.settings.result == "tracks":
-            return [tracks_of_queries(scores, self.finished, clip, self.settings)]
-        return panoptic_of_queries(scores, self.finished, clip, self.settings, self.seeds.things)
+        self._finish_frames(len(self.tracks.seen), clip)
+        return self.output.finish((self.tracks.class_logits / self.tracks.clips).sigmoid(), clip)

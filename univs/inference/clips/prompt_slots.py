@@ -8,7 +8,7 @@ from typing import Protocol
 from torch import Tensor
 
 from univs.inference.clips.settings import ClipSettings
-from univs.inference.clips.state import ObjectState
+from univs.inference.clips.state import NOT_SEEN, ObjectState
 from univs.layers.draws import Draws
 from univs.modeling.memory_pool import ClipMaskEncoder, KnownMasks, MemoryPool, MemoryPoolSettings
 from univs.modeling.meta_arch import UniVS
@@ -21,12 +21,16 @@ class ClipPrompts(Protocol):
     def tokens(self, state: ObjectState, features: FrameFeatures, frames: Tensor) -> PromptTokens | None:
         """Tokens of one prompt per object, or None; ``frames`` [T] are the clip's frame numbers."""
 
+    def meet(self, state: ObjectState, features: FrameFeatures, frames: Tensor) -> None:
+        """Objects that were found in the clip have been added to the state."""
+
 
 class MaskMemory:
     """Remembers the tokens of every object's masks; blank for objects that it has not met."""
 
     def __init__(self, model: UniVS, settings: ClipSettings, draws: Draws) -> None:
         self.decoder, self.draws = model.mask_decoder, draws
+        self.first_tokens = settings.corrections.first_tokens
         self.pool = MemoryPool(MemoryPoolSettings(settings.clip_frames, settings.stride, settings.memory_frames))
 
     def tokens(self, state: ObjectState, features: FrameFeatures, frames: Tensor) -> PromptTokens | None:
@@ -38,7 +42,21 @@ class MaskMemory:
         encode = ClipMaskEncoder(self.decoder, features, frames, self.draws)
         known = KnownMasks(state.mask_logits, state.boxes, state.first_frames)
         self.pool.update(known, int(frames[0]), len(frames), encode)
+        if self.first_tokens:
+            self.pool.remember_first(known, int(frames[0]), len(frames), encode)
         return self.pool.tokens(state.first_frames, len(frames))
+
+    def meet(self, state: ObjectState, features: FrameFeatures, frames: Tensor) -> None:
+        """With ``first_tokens``, remember the masks of found objects at once."""
+        if not self.first_tokens or self.pool.features is None:
+            return
+        known_before = len(self.pool.features)
+        self.pool.add_objects(len(state) - known_before)
+        first_frames = state.first_frames.clone()
+        first_frames[:known_before] = NOT_SEEN
+        encode = ClipMaskEncoder(self.decoder, features, frames, self.draws)
+        known = KnownMasks(state.mask_logits, state.boxes, first_frames)
+        self.pool.remember_first(known, int(frames[0]), len(frames), encode)
 
 
 class Sentences:
@@ -55,6 +73,9 @@ class Sentences:
         sources = self.decoder.sources(features).maps
         return self.decoder.prompt_encoder.text.expressions(self.words, self.sentences, sources)
 
+    def meet(self, state: ObjectState, features: FrameFeatures, frames: Tensor) -> None:
+        """Nothing is remembered."""
+
 
 class NoPrompts:
     """The learnable queries alone."""
@@ -62,3 +83,6 @@ class NoPrompts:
     def tokens(self, state: ObjectState, features: FrameFeatures, frames: Tensor) -> PromptTokens | None:
         """None."""
         return None
+
+    def meet(self, state: ObjectState, features: FrameFeatures, frames: Tensor) -> None:
+        """Nothing is remembered."""

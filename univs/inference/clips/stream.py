@@ -107,6 +107,7 @@ class ClipStream:
         self._decode(clip)
         self.steps.follow(self.state, clip)
         self.steps.take_in(self.state, clip)
+        self.prompts.meet(self.state, clip.features, self._numbers(clip))
         return results + self.steps.give_out(self.state, clip)
 
     def _cut(self) -> Clip:
@@ -145,16 +146,22 @@ class ClipStream:
 
     def _decode(self, clip: Clip) -> None:
         """Steps 3 and 4; nothing is decoded where nobody is asked for."""
-        numbers = torch.arange(clip.first, clip.stop, device=clip.features.mask_features.device)
-        prompts = self.prompts.tokens(self.state, clip.features, numbers)
-        if prompts is None and not self.settings.learnable:
+        settings, decoder = self.settings, self.model.mask_decoder
+        prompts = self.prompts.tokens(self.state, clip.features, self._numbers(clip))
+        if prompts is None and not settings.learnable:
             return
-        clip.prediction = self.model.mask_decoder(
+        first_read = decoder.settings.num_queries if settings.learnable and settings.objects == "sentences" else 0
+        clip.prediction = decoder(
             clip.features,
             prompts,
-            discover=self.settings.learnable,
+            discover=settings.learnable,
             class_embeddings=self.seeds.class_embeddings,
+            mask_queries=slice(first_read, None),
         )
+
+    def _numbers(self, clip: Clip) -> Tensor:
+        """Frame numbers of the clip, [T]."""
+        return torch.arange(clip.first, clip.stop, device=clip.features.mask_features.device)
 
 
 def _join(frames: list[FrameFeatures]) -> FrameFeatures:

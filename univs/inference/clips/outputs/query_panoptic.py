@@ -21,27 +21,33 @@ QUALITY_INTERVAL = 5
 QUALITY_WEIGHT = 0.5
 
 
-def panoptic_of_queries(
-    scores: Tensor, masks: FrameArrays, clip: Clip, settings: ClipSettings, things: Iterable[int]
-) -> list[PanopticFrame | VideoSegments]:
-    """The maps of all frames, 720 rows high, and their segments.
+class PanopticOfQueries:
+    """Mask logits of all tracks, of every finished frame; who owns a pixel is known when the video has ended."""
 
-    scores: [N, K] class scores of the tracks. masks: mask logits [N, h, w] of every frame.
-    """
-    best, classes = scores.max(1)
-    least = best.sort(descending=True).values[min(settings.max_objects, len(best)) - 1]
-    rows = (best > least.clamp(min=settings.object_threshold)).nonzero().flatten()
-    size = OUTPUT_HEIGHT, int(OUTPUT_HEIGHT * clip.video_size[1] / clip.video_size[0])
-    if not len(rows):
-        blank = torch.zeros(size, dtype=torch.int32)
-        return [*(PanopticFrame(frame, lambda: blank) for frame in range(len(masks))), VideoSegments(())]
-    best = best[rows] + QUALITY_WEIGHT * _quality(masks, rows, clip)
-    owners, counted = _owners(best, masks, rows, clip, size)
-    numbers = SegmentNumbers(things)
-    table = numbers.table(classes[rows], counted.visible & (counted.ratio >= settings.overlap_threshold)).cpu()
-    segments = numbers.segments(table.tolist())
-    frames = [PanopticFrame(frame, lambda frame=frame: _read(owners, frame, table)) for frame in range(len(masks))]
-    return [*frames, VideoSegments(segments, tuple(int(rows[row]) for row in numbers.rows))]
+    def __init__(self, settings: ClipSettings, things: Iterable[int]) -> None:
+        self.settings, self.things = settings, frozenset(things)
+        self._masks = FrameArrays(compressed=False)
+
+    def add(self, logits: Tensor, clip: Clip) -> None:
+        """The next frame's mask logits [N, H/4, W/4]."""
+        self._masks.append(logits)
+
+    def finish(self, scores: Tensor, clip: Clip) -> list[PanopticFrame | VideoSegments]:
+        """The maps of all frames, 720 rows high, and their segments; ``scores`` [N, K] are the tracks' class scores."""
+        masks, settings = self._masks, self.settings
+        best, classes = scores.max(1)
+        least = best.sort(descending=True).values[min(settings.max_objects, len(best)) - 1]
+        rows = (best > least.clamp(min=settings.object_threshold)).nonzero().flatten()
+        size = OUTPUT_HEIGHT, int(OUTPUT_HEIGHT * clip.video_size[1] / clip.video_size[0])
+        if not len(rows):
+            blank = torch.zeros(size, dtype=torch.int32)
+            return [*(PanopticFrame(frame, lambda: blank) for frame in range(len(masks))), VideoSegments(())]
+        owners, counted = _owners(best[rows] + QUALITY_WEIGHT * _quality(masks, rows, clip), masks, rows, clip, size)
+        numbers = SegmentNumbers(self.things)
+        table = numbers.table(classes[rows], counted.visible & (counted.ratio >= settings.overlap_threshold)).cpu()
+        frames = [PanopticFrame(frame, lambda frame=frame: _read(owners, frame, table)) for frame in range(len(masks))]
+        tracks = tuple(int(rows[row]) for row in numbers.rows)
+        return [*frames, VideoSegments(numbers.segments(table.tolist()), tracks)]
 
 
 def _read(owners: FrameArrays, frame: int, table: Tensor) -> Tensor:
@@ -66,7 +72,7 @@ def _owners(
     scores: Tensor, masks: FrameArrays, rows: Tensor, clip: Clip, size: tuple[int, int]
 ) -> tuple[FrameArrays, Shares]:
     """Who owns each pixel of its own mask, a map int16 ``size`` per frame, and the pixels of each over all frames."""
-    owners, counted = FrameArrays(), Shares.none(len(rows), rows.device)
+    owners, counted = FrameArrays(compressed=True), Shares.none(len(rows), rows.device)
     for logits in masks:
         probabilities = _enlarged(logits, rows, clip).sigmoid()
         owner = pixel_owner(probabilities * scores[:, None, None], (probabilities >= 0.5).any(0))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from univs.inference.clips.clip import Clip
-from univs.inference.clips.outputs.store import FrameArrays, MaskRuns
+from univs.inference.clips.outputs.store import MaskRuns
 from univs.inference.clips.results import TrackScore, VideoTracks
 from univs.inference.clips.settings import ClipSettings
 from univs.inference.mask_store import MaskStore
@@ -17,33 +17,33 @@ QUALITY_FRAMES = 10
 LEAST_QUALITY = 0.1
 
 
-def tracks_of_queries(scores: Tensor, masks: FrameArrays, clip: Clip, settings: ClipSettings) -> VideoTracks:
-    """The best pairs of track and class.
+class TracksOfQueries:
+    """Run-length codes of the masks of all tracks, and how many of their pixels are sure, of every finished frame."""
 
-    scores: [N, K] class scores of the tracks. masks: mask logits [N, h, w] of every frame.
-    """
-    tracks, classes, values = _best_pairs(scores, settings.max_objects)
-    chosen, place = tracks.unique(return_inverse=True)
-    interval = max(len(masks) // QUALITY_FRAMES, 1)
-    store = MaskStore()
-    runs = [MaskRuns(store) for _ in chosen]
-    inner, outer = (torch.zeros(len(chosen), dtype=torch.int64) for _ in range(2))
-    for number, logits in enumerate(masks):
-        enlarged = clip.enlarged(logits[chosen.cpu()][:, None])
-        if number % interval == 0:
-            inner, outer = (
-                count + (clip.unpadded(enlarged) > level).flatten(1).sum(1).cpu()
-                for count, level in ((inner, 1.0), (outer, -1.0))
-            )
-        for run, mask in zip(runs, clip.at_video_size(enlarged) > 0, strict=True):
-            run.append(number, mask)
-    quality = (inner / outer.clamp(min=1)).clamp(min=LEAST_QUALITY)[place.cpu()]
-    return VideoTracks(
-        tuple(map(TrackScore, tracks.tolist(), classes.tolist(), (values.cpu() * quality).tolist())),
-        lambda track: runs[chosen.tolist().index(track)].segmentations(len(masks), clip.video_size),
-        clip.video_size,
-        len(masks),
-    )
+    def __init__(self, settings: ClipSettings) -> None:
+        self.settings = settings
+        self._store = MaskStore()
+        self._runs: list[MaskRuns] = []
+        # pixels [2, N] of each frame with logits above 1 and above -1
+        self._pixels: list[Tensor] = []
+
+    def add(self, logits: Tensor, clip: Clip) -> None:
+        """The next frame's mask logits [N, H/4, W/4]."""
+        self._runs = self._runs or [MaskRuns(self._store) for _ in logits]
+        enlarged = clip.enlarged(logits[:, None])
+        inside = clip.unpadded(enlarged)
+        self._pixels.append(torch.stack([(inside > level).flatten(1).sum(1) for level in (1.0, -1.0)]).int().cpu())
+        for run, mask in zip(self._runs, clip.at_video_size(enlarged) > 0, strict=True):
+            run.append(len(self._pixels) - 1, mask)
+
+    def finish(self, scores: Tensor, clip: Clip) -> list[VideoTracks]:
+        """The best pairs of track and class; ``scores`` [N, K] are the class scores of the tracks."""
+        tracks, classes, values = _best_pairs(scores.cpu(), self.settings.max_objects)
+        frames, size = len(self._pixels), clip.video_size
+        inner, outer = torch.stack(self._pixels[:: max(frames // QUALITY_FRAMES, 1)]).sum(0)
+        quality = (inner / outer.clamp(min=1)).clamp(min=LEAST_QUALITY)
+        entries = tuple(map(TrackScore, tracks.tolist(), classes.tolist(), (values * quality[tracks]).tolist()))
+        return [VideoTracks(entries, lambda track: self._runs[track].segmentations(frames, size), size, frames)]
 
 
 def _best_pairs(scores: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor]:
