@@ -90,6 +90,9 @@ class _KnownQueries:
     def tokens(self, state, features, frames) -> list[int] | None:
         return state.embeddings.abs().sum(1).argmax(1).tolist() or None
 
+    def meet(self, state, features, frames) -> None:
+        """Nothing is remembered."""
+
 
 class ScriptedStream(ClipStream):
     """A stream over scripted things; ``held`` are the frames whose masks the state held after each clip."""

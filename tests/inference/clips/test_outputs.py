@@ -149,16 +149,26 @@ def test_segments_of_a_picture():
 
 
 def test_stored_arrays_and_codes_come_back():
-    arrays = FrameArrays()
     frames = [torch.full((2, 3), float(number)) for number in range(3)]
-    for frame in frames:
-        arrays.append(frame)
-    assert len(arrays) == 3 and all(torch.equal(a, b) for a, b in zip(arrays, frames, strict=True))
+    for compressed in (False, True):
+        arrays = FrameArrays(compressed)
+        for frame in frames:
+            arrays.append(frame)
+        assert len(arrays) == 3 and all(torch.equal(a, b) for a, b in zip(arrays, frames, strict=True))
     runs = MaskRuns(MaskStore())
     masks = torch.rand(2, 5, 7) > 0.5
     runs.append(1, masks)
     decoded = coco_mask.decode(runs.segmentations(4, (5, 7))).transpose(2, 0, 1).astype(bool)
     assert not decoded[[0, 3]].any() and (decoded[1:3] == masks.numpy()).all()
+
+
+def test_codes_of_many_frames_one_by_one_and_with_gaps():
+    runs, masks = MaskRuns(MaskStore()), torch.rand(40, 3, 4) > 0.5
+    frames = [*range(20), *range(25, 45)]
+    for frame, mask in zip(frames, masks, strict=True):
+        runs.append(frame, mask[None])
+    decoded = coco_mask.decode(runs.segmentations(50, (3, 4))).transpose(2, 0, 1).astype(bool)
+    assert (decoded[frames] == masks.numpy()).all() and not decoded[20:25].any() and not decoded[45:].any()
 
 
 def test_masks_become_frames_in_which_the_first_object_wins():
