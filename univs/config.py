@@ -6,7 +6,8 @@ not defined here or in Detectron2 is an error.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from os import PathLike, fspath
 
 from univs import compat
@@ -27,14 +28,26 @@ def get_config(path: str | PathLike[str] | None = None, opts: Sequence[object] =
     cfg = get_cfg()
     add_univs_config(cfg)
     source = "the given options" if path is None else fspath(path)
-    try:
+    with _mistakes_in(source):
         if path is not None:
             cfg.merge_from_file(source, allow_unsafe=False)
         cfg.merge_from_list(list(opts))
+    return cfg
+
+
+def change_config(cfg: CfgNode, opts: Sequence[object]) -> None:
+    """Change keys of a configuration in place, KEY VALUE KEY VALUE ...; UserError as for ``get_config``."""
+    with _mistakes_in("the given options"):
+        cfg.merge_from_list(list(opts))
+
+
+@contextmanager
+def _mistakes_in(source: str) -> Iterator[None]:
+    try:
+        yield
     except (KeyError, ValueError, AssertionError, OSError, YAMLError) as error:
         reason = error.args[0] if isinstance(error, KeyError) else error
         raise UserError(f"The configuration ({source}) cannot be used: {reason}") from error
-    return cfg
 
 
 def add_univs_config(cfg: CfgNode) -> None:

@@ -114,6 +114,8 @@ def test_objects_are_found(folder: Path, task: str, leaf: str, line: str) -> Non
         ("--mask first.png --start 5 --end 99", "vos/univs_r50_davis17", "frames 0 to 7"),
         ("--text 1:dog", "vos/univs_r50_davis17", "need a mask in some frame"),
         ("--mask first.png", "rvos/univs_r50_refdavis", "no sentence that says what to look for"),
+        ("--mask first.png --set INPUT.MIN_SIZE_TEST", "vos/univs_r50_davis17", "write KEY=VALUE"),
+        ("--mask first.png --set INPUT.SIZE=3", "vos/univs_r50_davis17", "INPUT.SIZE"),
         ("--categories ' ,dog'", "vis/univs_r50_ovis", "empty category name"),
     ],
 )
@@ -124,6 +126,14 @@ def test_what_such_a_model_cannot_do_is_told(
     assert told in capsys.readouterr().err
 
 
+def test_keys_of_the_configuration_can_be_changed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = "--text 1:dog --set MODEL.UNIVS.TEXT.ENCODER=ClipTextEncoder --set MODEL.UNIVS.TEXT.WEIGHTS=absent.pt"
+    assert run(options, "rvos/univs_r50_refdavis") == 2
+    assert "absent.pt does not exist" in capsys.readouterr().err
+
+
 def test_tasks_of_published_models_need_one(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--video", "frames", "--categories", "dog", "--task", "vps", "--device", "cpu"]) == 2
     assert "The task vps" in capsys.readouterr().err
+    assert main(["demo", "--video", "frames", "--categories", "dog", "--set", "SEED=3"]) == 2
+    assert "give both" in capsys.readouterr().err

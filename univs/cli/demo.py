@@ -48,6 +48,13 @@ def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--weights", metavar="PATH", help="checkpoint, ours or a published one (default: those of univs_mini)"
     )
+    group.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="with --weights: change a key of the configuration, for example MODEL.UNIVS.TEXT.WEIGHTS=RN50x4.pt",
+    )
     group.add_argument("--quality", choices=("default", "high"), default="default", help="high: better and slower")
     add_device_argument(group)
 

@@ -85,6 +85,8 @@ def _segment_clips(
 def _check(arguments: argparse.Namespace, prompts: list[LinePrompt], task: Task) -> None:
     if not arguments.video and not arguments.session:
         raise UserError("There is no video; give --video PATH (or --session FILE).")
+    if arguments.set and not arguments.weights:
+        raise UserError("--set changes the configuration of --weights FILE; give both.")
     if not prompts and arguments.weights and task.name in FINDING_TASKS:
         return
     if not prompts and not arguments.session:
@@ -112,9 +114,17 @@ def _given_model(arguments: argparse.Namespace, task: str, device: str) -> Loade
     """The model of the user's own weights, told in one line; None without them."""
     if not arguments.weights or not Path(arguments.weights).is_file():
         return None
-    loaded = load_model(arguments.config, arguments.weights, device, task)
+    options = [part for change in arguments.set for part in _key_and_value(change)]
+    loaded = load_model(arguments.config, arguments.weights, device, task, options)
     print(f"univs: note: {loaded.report}", file=sys.stderr)
     return loaded
+
+
+def _key_and_value(change: str) -> tuple[str, str]:
+    key, equals, value = change.partition("=")
+    if not equals:
+        raise UserError(f"--set {change!r} is malformed; write KEY=VALUE.")
+    return key, value
 
 
 def _open_session(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from detectron2.config import CfgNode
 from torch import nn
 
-from univs.config import get_config
+from univs.config import change_config, get_config
 from univs.data.vocabulary import class_names
 from univs.errors import UserError
 from univs.inference.dense_bank import BankSettings
@@ -97,6 +98,7 @@ def load_model(
     weights: str | os.PathLike | None = None,
     device: str = "auto",
     task: str = "any",
+    options: Sequence[str] = (),
 ) -> LoadedModel:
     """A model with its weights: a shipped one, or one of a file of weights.
 
@@ -104,9 +106,10 @@ def load_model(
         model: name of a shipped model, path of a config, or name of a published config; None: the config inside
             ``weights``, or the one of ours that fits them and ``task``.
         weights: our own or a published checkpoint; see ``read_checkpoint`` for the kinds of files.
+        options: keys of the configuration and new values, KEY VALUE KEY VALUE ...
 
     Raises:
-        UserError: no such model, config, weights or device, or weights that do not fit.
+        UserError: no such model, config, weights, key or device, or weights that do not fit.
     """
     if weights is None:
         config, file = _shipped(model)
@@ -118,6 +121,7 @@ def load_model(
         cfg = choose_config(source, read_metadata(file), task)
     elif cfg is None:
         cfg = get_config(config_file(SHIPPED[str(model)][0])) if str(model) in SHIPPED else find_config(model)
+    change_config(cfg, options)
     return _filled(cfg, source, device)
 
 
