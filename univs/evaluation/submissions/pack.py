@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -33,34 +33,22 @@ def add_results(
 ) -> None:
     """Write the results of a video: all objects at once, or, for sentences, each object as the answer to its own.
 
-    The sentence's id is the object's name, or its id where it has no name. size: (height, width) of the masks.
+    The sentence's id is the object's name, or its id where it has no name. size: (height, width) of the masks. Frames
+    are written as they come.
 
     Raises:
         UserError: something the benchmark has no place for.
     """
-    if submission.kind != "sentences":
+    if submission.kind == "sentences":
+        writer.add_answers(video.video(size), frames, video.expressions)
+    else:
         writer.add(video.video(size), frames)
-        return
-    frames = list(frames)
-    answers = {item.object_id: item.name or str(item.object_id) for _, result in frames for item in result.objects}
-    for object_id, expression in sorted(answers.items()):
-        if video.expressions and expression not in video.expressions:
-            raise UserError(
-                f"Object {object_id} of {video.name} answers the sentence {expression!r}; the list has "
-                f"{', '.join(video.expressions[:4])}: name each object by the id of its sentence."
-            )
-        writer.add(video.video(size, expression), _only(object_id, frames))
 
 
 def session_frames(session: VideoSession) -> NamedFrames:
     """The finished frames of a session under the names of the video's files, for ``add_results``."""
     for result in session.result():
         yield session.source.name(result.index), result
-
-
-def _only(object_id: int, frames: Iterable[tuple[str, FrameResult]]) -> Iterator[tuple[str, FrameResult]]:
-    for name, result in frames:
-        yield name, FrameResult(result.index, [item for item in result.objects if item.object_id == object_id])
 
 
 def pack_results(

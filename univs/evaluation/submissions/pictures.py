@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +26,15 @@ class PictureWriter(SubmissionWriter):
 
     def add(self, video: Video, frames: NamedFrames) -> None:
         """Write a picture for every wanted frame, an empty one where there is no result."""
+        for name, result in wanted_frames(video, frames):
+            self.write(self.path_of(video, name), video, result)
+
+    def path_of(self, video: Video, frame: str) -> Path:
+        """Where the picture of a frame lies."""
         place = self.folder / self._top / Path(*map(safe_name, video.name.split("/")))
         if video.expression is not None:
             place /= safe_name(video.expression)
-        for name, result in wanted_frames(video, frames):
-            self.write(place / f"{safe_name(name)}.png", video, result)
+        return place / f"{safe_name(frame)}.png"
 
     def write(self, path: Path, video: Video, result: FrameResult) -> None:
         """Write the picture of one frame."""
@@ -56,6 +61,33 @@ class PaletteWriter(PictureWriter):
 
 class SentenceWriter(PictureWriter):
     """White where the sentence is answered, that is, on all objects of the result; black elsewhere."""
+
+    def add_answers(self, video: Video, frames: NamedFrames, expressions: Sequence[str] = ()) -> None:
+        """Write each object as the answer to a sentence of its own: the one of its name, or else of its id.
+
+        expressions: ids of the video's sentences; none: not known.
+
+        Raises:
+            UserError: an object that answers no sentence of the video.
+        """
+        every: set[str] = set()
+        answered: dict[str, set[str]] = {}
+        for name, result in wanted_frames(video, frames):
+            every.add(name)
+            for item in result.objects:
+                expression = item.name or str(item.object_id)
+                if expressions and expression not in expressions:
+                    raise UserError(
+                        f"Object {item.object_id} of {video.name} answers the sentence {expression!r}; the list has "
+                        f"{', '.join(expressions[:4])}: name each object by the id of its sentence."
+                    )
+                answered.setdefault(expression, set()).add(name)
+                sentence = replace(video, expression=expression)
+                self.write(self.path_of(sentence, name), sentence, FrameResult(result.index, [item]))
+        for expression, written in answered.items():
+            sentence = replace(video, expression=expression)
+            for name in sorted(every - written):
+                self.write(self.path_of(sentence, name), sentence, FrameResult(0, []))
 
     def write(self, path: Path, video: Video, result: FrameResult) -> None:
         """Write one black-and-white picture."""
