@@ -129,15 +129,15 @@ def test_network_sizes():
     assert network_size((10, 2000), 352 * 640, 32)[0] == 32
 
 
-def test_bank_keeps_what_is_confident_and_spaced():
+def test_bank_keeps_what_is_confident_on_frames_common_to_all():
     bank = DenseBank(BankSettings(window=1, kept=2, interval=3, confidence=0.5))
     keys, values = torch.randn(2, 4, 4), torch.randn(16, 3)
     bank.write(0, keys, 1, values, True, 1.0)
     for frame in range(1, 12):
         bank.write(frame, keys, 1, values, False, 0.1 if frame == 6 else 0.9)
-    assert [f for f, _ in bank.objects[1].frames] == [0, 7, 10, 11]
-    bank.forget([1], [10])
-    assert [f for f, _ in bank.objects[1].frames] == [0, 7, 11]
+    assert [f for f, _ in bank.objects[1].frames] == [0, 3, 9, 11]  # every third, but the doubtful one
+    bank.forget([1], [9])
+    assert [f for f, _ in bank.objects[1].frames] == [0, 3, 11]
     assert cell_box(torch.full((4, 4), -1.0), 1) is None
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from univs.layers.affinity import with_border
+from univs.layers.affinity import squared_lengths
 from univs.modeling.prompt_encoder import VisualTokens
 
 
@@ -22,8 +23,8 @@ class BankSettings:
 
     window: radius, in cells of stride 8, in which evictable frames are searched; wide_window: the same for permanent
     frames, from which an object may have moved far; reach: cells that the edges of an object may move in a frame
-    beyond what they moved lately; kept: evictable frames kept besides the last one; interval: at least so many frames
-    between two kept ones;
+    beyond what they moved lately; kept: evictable frames kept besides the last one; interval: frames whose number is a
+    multiple of it may be kept, the same ones for all objects, which then share the similarities to them;
     confidence: a frame is kept only when the object's score is at least this.
     """
 
@@ -32,22 +33,14 @@ class BankSettings:
     reach: int = 3
     kept: int = 2
     interval: int = 5
-    confidence: float = 0.6
+    confidence: float = 0.3
 
 
-@dataclass
-class FrameKeys:
-    """Keys of one frame with a border of ``radius`` cells, and their squared lengths."""
+class FrameKeys(NamedTuple):
+    """Keys [C, h8, w8] of one frame and their squared lengths [h8, w8]."""
 
     keys: Tensor
-    norm: Tensor
-    radius: int
-
-    def bordered(self, radius: int) -> tuple[Tensor, Tensor]:
-        """Keys and lengths with a narrower border."""
-        cut = self.radius - radius
-        rows, columns = (slice(cut, side - cut) for side in self.norm.shape)
-        return self.keys[:, rows, columns], self.norm[rows, columns]
+    lengths: Tensor
 
 
 @dataclass
@@ -85,8 +78,7 @@ class DenseBank:
     def write(self, frame: int, keys: Tensor, object_id: int, values: Tensor, permanent: bool, score: float) -> None:
         """Remember an object's values [cells, C] of a frame with keys [C', h8, w8]; drop what is over the budget."""
         if frame not in self.keys:
-            radius = max(self.settings.window, self.settings.wide_window)
-            self.keys[frame] = FrameKeys(*with_border(keys, radius), radius)
+            self.keys[frame] = FrameKeys(keys, squared_lengths(keys))
         item = self.objects.setdefault(object_id, ObjectMemory())
         item.values[frame] = values
         if permanent:
@@ -97,8 +89,7 @@ class DenseBank:
 
     def _evict(self, item: ObjectMemory, frame: int, score: float) -> None:
         previous, item.last = item.last, frame
-        nearest = min((abs(frame - f) for f in [*item.kept, *item.permanent]), default=self.settings.interval)
-        if nearest >= self.settings.interval and score >= self.settings.confidence:
+        if frame % self.settings.interval == 0 and score >= self.settings.confidence:
             item.kept = [*item.kept, frame][-self.settings.kept :] if self.settings.kept else []
         wanted = {*item.permanent, *item.kept, frame}
         if previous is not None and previous not in wanted:
@@ -146,7 +137,7 @@ class DenseBank:
 
     def report(self) -> dict[str, int]:
         """Frames with keys, objects, and bytes held."""
-        tensors = [t for k in self.keys.values() for t in (k.keys, k.norm)]
+        tensors = [t for k in self.keys.values() for t in k]
         tensors += [v for item in self.objects.values() for v in item.values.values()]
         parts = [part for item in self.objects.values() for part in item.tokens.values()]
         tensors += [t for part in parts for t in (part.features, part.positions)]

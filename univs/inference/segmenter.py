@@ -189,8 +189,9 @@ class UniVSSegmenter:
             height, width = features.dense.keys.shape[-2:]
             empty = torch.zeros(1, 2 * height, 2 * width, device=self.device)
             features.blank = self.model.dense_memory.values(features.dense, empty)[0].flatten(1).t().contiguous()
-        for object_id, mask in logits.items():
-            values = dense_following.object_values(self.model.dense_memory, features.dense, features.blank, mask)
+        masks = list(logits.values())
+        stored = dense_following.object_values(self.model.dense_memory, features.dense, features.blank, masks)
+        for (object_id, mask), values in zip(logits.items(), stored, strict=True):
             score = stability(mask)
             memory.write(frame_index, features.dense.keys[0], object_id, values, permanent, score)
             memory.place(object_id, cell_box(mask, 0))

@@ -8,11 +8,14 @@ Efficient Video Object Segmentation", NeurIPS 2021, equation 8). Each row keeps 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+SELECTION_GROUP = 8  # columns per group when the best ones of many are chosen
 
 
 @dataclass
@@ -37,42 +40,54 @@ def similarity(query: Tensor, keys: Tensor, scale: Tensor | float) -> Tensor:
 
 
 def window_similarity(
-    query: Tensor, keys: Tensor, norm: Tensor, scale: Tensor | float, place: tuple[int, int], radius: int
-) -> Tensor:
-    """Similarity of a rectangle of queries to the keys round the same place of a remembered frame.
+    query: Tensor, keys: Tensor, lengths: Tensor, scale: Tensor | float, place: tuple[int, int], radius: int
+) -> tuple[Tensor, Tensor]:
+    """Similarity of a rectangle of queries to the keys at most ``radius`` rows and columns away from each of them.
 
     query: [C, h, w], the rectangle whose top-left cell sits at ``place`` (row, column) of the frame;
-    keys: [C, H + 2r, W + 2r], the frame's keys with a border of r = ``radius`` cells; norm: [H + 2r, W + 2r],
-    the squared length of the keys, infinite in the border (`with_border` makes both). Returns [h*w, (2r + 1)^2], minus
-    infinity outside the frame. Every row of queries is one matrix product with the 2r + 1 rows of keys round it, from
-    which the diagonal band is cut as a strided view.
+    keys: [C, H, W] of a remembered frame; lengths: [H, W], their squared lengths (`squared_lengths`). Returns the
+    similarities [h*w, N] to the N cells that any of the queries reaches, minus infinity where a query itself does not,
+    and the indices [N] of these cells in the frame. They come from one matrix product, which costs less than to cut
+    each query's own window.
     """
     _, height, width = query.shape
-    top, left = place
-    side, span = 2 * radius + 1, width + 2 * radius
-    region = (slice(top, top + height + 2 * radius), slice(left, left + span))
-    rows = keys[:, region[0], region[1]].unfold(1, side, 1)  # [C, h, span, side]
-    rows = rows.permute(1, 0, 3, 2).reshape(height, -1, side * span)
-    lengths = norm[region].unfold(0, side, 1).permute(0, 2, 1).reshape(height, 1, side * span)
-    product = torch.baddbmm(lengths, query.permute(1, 2, 0), rows, beta=-1, alpha=2)
-    # column j of the query meets the columns j .. j + side - 1 of the bordered keys
-    band = product.as_strided((height, width, side, side), (width * side * span, side * span + 1, span, 1))
-    return band.reshape(height * width, side * side) * scale
+    top, bottom = max(0, place[0] - radius), min(keys.shape[1], place[0] + height + radius)
+    left, right = max(0, place[1] - radius), min(keys.shape[2], place[1] + width + radius)
+    below = _beyond(place[0], height, top, bottom, radius, query)[:, None, :, None]
+    aside = _beyond(place[1], width, left, right, radius, query)[None, :, None, :]
+    bias = (below + (aside - lengths[top:bottom, left:right])).flatten(2).flatten(0, 1)
+    product = torch.addmm(bias, query.flatten(1).t(), keys[:, top:bottom, left:right].flatten(1), alpha=2)
+    rows = torch.arange(top, bottom, device=query.device) * keys.shape[2]
+    return product.mul_(scale), (rows[:, None] + torch.arange(left, right, device=query.device)).flatten()
 
 
-def with_border(keys: Tensor, radius: int) -> tuple[Tensor, Tensor]:
-    """Keys [C, H, W] and their squared lengths with a border of ``radius`` cells, for `window_similarity`."""
-    border = (radius,) * 4
-    return F.pad(keys, border), F.pad(keys.square().sum(0), border, value=float("inf"))
+def _beyond(start: int, count: int, low: int, high: int, radius: int, like: Tensor) -> Tensor:
+    """Zero, or minus infinity where key positions low..high-1 lie beyond reach of start..start+count-1: [count, N]."""
+    query, key = (torch.arange(*ends, device=like.device) for ends in ((start, start + count), (low, high)))
+    far = (query[:, None] - key).abs() > radius
+    return like.new_zeros(far.shape).masked_fill_(far, -math.inf)
 
 
-def window_cells(radius: int, frame_width: int) -> Tensor:
-    """Cell index of each column of `window_similarity` relative to the row's own cell: [(2r + 1)^2] long."""
-    offset = torch.arange(-radius, radius + 1)
-    return (offset[:, None] * frame_width + offset).flatten()
+def squared_lengths(keys: Tensor) -> Tensor:
+    """Squared lengths [H, W] of keys [C, H, W]."""
+    return keys.square().sum(0)
 
 
 def keep_best(scores: Tensor, top_k: int) -> Affinity:
-    """Keep the ``top_k`` best columns of ``scores`` [R, N], as cells, and normalise them."""
-    best, column = scores.topk(min(top_k, scores.shape[1]), dim=1, sorted=False)
-    return Affinity(column, best.softmax(1))
+    """Keep the ``top_k`` best columns of ``scores`` [R, N], as cells, and normalise them.
+
+    Of many columns first the groups are chosen whose best ones are the greatest: none of the ``top_k`` best can lie in
+    another group.
+    """
+    rows, columns = scores.shape
+    if columns <= 2 * SELECTION_GROUP * top_k:
+        best, cells = scores.topk(min(top_k, columns), dim=1, sorted=False)
+        return Affinity(cells, best.softmax(1))
+    stride = columns // SELECTION_GROUP
+    grouped = scores[:, : stride * SELECTION_GROUP].view(rows, SELECTION_GROUP, stride)
+    groups = grouped.amax(1).topk(top_k, dim=1, sorted=False).indices
+    members = torch.arange(SELECTION_GROUP, device=scores.device) * stride
+    rest = torch.arange(stride * SELECTION_GROUP, columns, device=scores.device).expand(rows, -1)
+    candidates = torch.cat([(groups[:, None] + members[:, None]).flatten(1), rest], 1)
+    best, place = scores.gather(1, candidates).topk(top_k, dim=1, sorted=False)
+    return Affinity(candidates.gather(1, place), best.softmax(1))

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from univs.layers.affinity import Affinity, keep_best, similarity
+from univs.layers.convolution import SampleConvolution
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,10 @@ class DenseMemorySettings:
 
 def conv3(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, padding=1)
+
+
+def object_conv3(inputs: int, outputs: int) -> SampleConvolution:
+    return SampleConvolution(inputs, outputs, 3, padding=1)
 
 
 FEATURE_GAIN = 5.0  # brings unit-length features to the scale of the masks beside them
@@ -92,13 +97,13 @@ class ObjectDecoder(nn.Module):
         self.context_middle = conv3(settings.middle_channels + settings.coarse_channels, dim)
         self.context_fine = nn.Conv2d(settings.fine_channels, detail, 1)
         self.context_deep = nn.Conv2d(deep_channels, dim, 1) if deep_channels else None
-        self.enter = conv3(inputs, dim)
-        self.wide = nn.ModuleList([conv3(dim, dim), conv3(dim, dim)])
-        self.deep = nn.ModuleList([conv3(dim, dim), conv3(dim, dim)] if deep_channels else [])
-        self.join = conv3(dim, dim)
-        self.narrow = nn.Conv2d(dim, detail, 1)
-        self.detail = conv3(detail, detail)
-        self.out = conv3(detail, outputs)
+        self.enter = object_conv3(inputs, dim)
+        self.wide = nn.ModuleList([object_conv3(dim, dim), object_conv3(dim, dim)])
+        self.deep = nn.ModuleList([object_conv3(dim, dim), object_conv3(dim, dim)] if deep_channels else [])
+        self.join = object_conv3(dim, dim)
+        self.narrow = SampleConvolution(dim, detail, 1)
+        self.detail = object_conv3(detail, detail)
+        self.out = object_conv3(detail, outputs)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
@@ -143,14 +148,6 @@ class DenseMaps:
         context = [x[pick] for x in self.context]
         return DenseMaps(self.keys[pick], self.descriptors[pick], self.code_context[pick], context)
 
-    def part(self, rows: slice, columns: slice) -> DenseMaps:
-        """The maps of a rectangle of cells of stride 8."""
-        fine = (slice(2 * rows.start, 2 * rows.stop), slice(2 * columns.start, 2 * columns.stop))
-        return DenseMaps(
-            *(x[:, :, rows, columns] for x in (self.keys, self.descriptors, self.code_context)),
-            context=[self.context[0][:, :, rows, columns], self.context[1][:, :, fine[0], fine[1]]],
-        )
-
 
 class DenseMemory(nn.Module):
     """Keys, codes, reading and decoding of the dense memory."""
@@ -162,8 +159,8 @@ class DenseMemory(nn.Module):
         self.match = MatchKeys(settings)
         self.scale = nn.Parameter(torch.tensor(settings.initial_scale).log())
         self.code_context = conv3(descriptors, settings.decoder_dim)
-        self.code_enter = conv3(4, settings.decoder_dim)
-        self.code_out = conv3(settings.decoder_dim, settings.code_dim)
+        self.code_enter = object_conv3(4, settings.decoder_dim)
+        self.code_out = object_conv3(settings.decoder_dim, settings.code_dim)
         self.decoder = ObjectDecoder(4 + settings.code_dim, settings)
         self.gate = nn.Parameter(torch.ones(()))
 
