@@ -47,6 +47,10 @@ class ClassEmbeddings:
             self._embeddings[dataset] = self._embeddings[dataset].to(device)
         return self._embeddings[dataset]
 
+    def whole_table(self, device: torch.device | str = "cpu") -> Tensor | None:
+        """Embeddings of all classes of all data sets, where they were given as a table."""
+        return self._whole_table().to(device) if self._path else None
+
     def set_names(self, dataset: str, names: Sequence[str]) -> None:
         """Use embeddings of these names, class 1 first, made by the text encoder or read from its cache on disk."""
         if self._encoder is None:

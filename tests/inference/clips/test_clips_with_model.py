@@ -12,7 +12,7 @@ import torch
 
 from univs.config import get_config
 from univs.errors import UserError
-from univs.inference.clips.run import input_size, resized_frame, segment_video, video_seeds
+from univs.inference.clips.run import cleaned_sentence, input_size, resized_frame, segment_video, video_seeds
 from univs.inference.clips.seeds import GivenMasks
 from univs.inference.clips.settings import ClipSettings, Corrections, clip_settings
 from univs.inference.clips.stream import ClipStream
@@ -150,6 +150,12 @@ def test_frames_of_different_sizes_are_the_users_mistake():
     pictures = [*frames(1), *frames(1, (32, 96))]
     with pytest.raises(UserError, match="Frame 1"):
         list(segment_video(small_model(), pictures, VOS, given={0: square(1, 8)}))
+
+
+def test_sentences_are_cleaned_as_in_training():
+    assert cleaned_sentence('The 2nd_dog: "black-and/white"!') == "the nd dog black and white"
+    with pytest.raises(UserError, match="no word"):
+        cleaned_sentence("12 (3)!")
 
 
 def test_a_stride_longer_than_the_clip_is_the_users_mistake():

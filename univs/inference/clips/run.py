@@ -20,6 +20,9 @@ from univs.layers.draws import Draws
 from univs.modeling.meta_arch import UniVS
 from univs.modeling.text.vocabulary import class_table
 
+REMOVED_FIRST = str.maketrans("", "", "0123456789()")
+REMOVED_THEN = str.maketrans("-/", "  ", ".,'!?\"()*#:;")
+
 
 def segment_video(
     model: UniVS,
@@ -83,13 +86,26 @@ def video_seeds(
         embeddings = model.class_embeddings(settings.vocabulary, model.device)
         is_thing = read_vocabulary(settings.vocabulary).is_thing
         things = frozenset(place for place, thing in enumerate(is_thing) if thing)
+    if settings.objects == "best_queries":
+        ranking = model.class_embeddings.whole_table(model.device)
     return VideoSeeds(
         object_ids=sorted({identity for masks in given.values() for identity in masks.ids}),
-        sentences=sentences,
+        sentences={identity: cleaned_sentence(text) for identity, text in sentences.items()},
         class_embeddings=embeddings,
         things=things,
         ranking_embeddings=ranking,
     )
+
+
+def cleaned_sentence(text: str) -> str:
+    """A sentence as the published models were trained with: lower case, without digits and punctuation.
+
+    Raises UserError where nothing is left.
+    """
+    cleaned = text.replace("_", " ").translate(REMOVED_FIRST).lower().translate(REMOVED_THEN)
+    if not cleaned.strip():
+        raise UserError(f"The sentence {text!r} has no word.")
+    return cleaned
 
 
 def _named_classes(model: UniVS, categories: Sequence[str]) -> Tensor:
