@@ -34,7 +34,12 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--sentences", type=Path, metavar="FILE", help="JSON with the expressions of every video")
     options.add_argument("--classes", type=Path, metavar="FILE", help="JSON with the classes of given objects")
     options.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder to write to")
-    options.add_argument("--half", action="store_true", help="half precision on a GPU, as the published figures")
+    options.add_argument(
+        "--precision",
+        choices=("single", "half", "bfloat16"),
+        default="single",
+        help="of the model; the published figures are of half on a GPU (default: single)",
+    )
     add_device_argument(options)
     options.add_argument("options", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="keys of the configuration")
     return options
@@ -60,7 +65,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     device = prepare(arguments.device, arguments.threads)
     loaded = load_configured(cfg, arguments.weights, str(device))
     print(loaded.report)
-    precision = torch.float16 if arguments.half and device.type == "cuda" else None
+    precision = {"half": torch.float16, "bfloat16": torch.bfloat16}.get(arguments.precision)
     run = BenchmarkRun(loaded.model, clip_settings(cfg), submission, files, precision)
     for _ in tqdm(run.write(arguments.output), total=len(videos.videos), desc=arguments.benchmark, unit="video"):
         pass

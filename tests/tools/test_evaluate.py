@@ -84,13 +84,17 @@ def _arguments(tmp_path: Path, data: Path, config: str, benchmark: str, videos: 
     return [str(word) for pair in [*paths.items(), *options.items()] for word in pair]
 
 
+@pytest.mark.parametrize("precision", ["single", "bfloat16"])
 @pytest.mark.parametrize(("config", "benchmark"), BENCHMARKS.items())
-def test_every_task_writes_what_its_benchmark_takes(tmp_path: Path, data: Path, config: str, benchmark: str) -> None:
+def test_every_task_writes_what_its_benchmark_takes(
+    tmp_path: Path, data: Path, config: str, benchmark: str, precision: str
+) -> None:
     videos = data / "list.txt"
     if config.startswith(("vis", "vps")):
         names = read_vocabulary("ytvis21" if config.startswith("vis") else "vipseg").names
         videos = _list(tmp_path, names, 1 if config.startswith("vis") else 0)
-    assert main(_arguments(tmp_path, data, config, benchmark, videos)) == 0
+    words = _arguments(tmp_path, data, config, benchmark, videos)
+    assert main(["--precision", precision, *words]) == 0
     problems = check_submission(tmp_path / "out", find_submission(benchmark), read_expected(videos))
     assert not problems, problems
 

@@ -72,7 +72,8 @@ class BenchmarkFiles:
 
 @dataclass
 class BenchmarkRun:
-    """A model with its settings, and the layout of what it writes; ``precision`` e.g. torch.float16 on GPUs."""
+    """A model with its settings, and the layout of what it writes; ``precision``: of the model,
+    None for single."""
 
     model: UniVS
     settings: ClipSettings

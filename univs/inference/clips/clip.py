@@ -51,20 +51,20 @@ class Clip:
 
     def prompt_embeddings(self) -> Tensor:
         """[P, T, C]."""
-        return self.prediction.embeddings[0, self.prediction.num_learnable :]
+        return self.prediction.embeddings[0, self.prediction.num_learnable :].float()
 
     def prompt_masks(self) -> Tensor:
         """Mask logits [P, T, H/4, W/4] of the prompt queries, the last that are given."""
         masks = self.prediction.mask_logits[0]
-        return masks[len(masks) - self.num_prompts :]
+        return masks[len(masks) - self.num_prompts :].float()
 
     def learnable_embeddings(self) -> Tensor:
         """[Q, T, C]."""
-        return self.prediction.embeddings[0, : self.prediction.num_learnable]
+        return self.prediction.embeddings[0, : self.prediction.num_learnable].float()
 
     def learnable_masks(self) -> Tensor:
         """Mask logits [Q, T, H/4, W/4] of the learnable queries."""
-        return self.prediction.mask_logits[0, : self.prediction.num_learnable]
+        return self.prediction.mask_logits[0, : self.prediction.num_learnable].float()
 
     def enlarged(self, masks: Tensor) -> Tensor:
         """Mask logits [N, T, H/4, W/4] at the padded size, [N, T, H, W]."""

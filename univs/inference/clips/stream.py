@@ -12,6 +12,7 @@ clip changes its first s frames. For each clip:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -81,7 +82,7 @@ class ClipStream:
         """The video has ended: results of the frames that were not yet given out, and those of the whole video."""
         results = self._run() if self._next_frame > (self.clip.stop if self.clip else 0) else []
         if self.clip is not None:
-            results += self.steps.close(self.state, self.clip, is_last=True)
+            results += self._in_single_precision(self.steps.close, is_last=True)
         return results
 
     def encode(self, frame: Tensor) -> FrameFeatures:
@@ -100,15 +101,20 @@ class ClipStream:
 
     def _run(self) -> list[Any]:
         """Run the next clip, which ends with the newest frame."""
-        results = [] if self.clip is None else self.steps.close(self.state, self.clip, is_last=False)
+        results = [] if self.clip is None else self._in_single_precision(self.steps.close, is_last=False)
         self.clip = clip = self._cut()
         self._extend(clip)
         self.steps.begin(self.state, clip)
         self._decode(clip)
-        self.steps.follow(self.state, clip)
-        self.steps.take_in(self.state, clip)
+        self._in_single_precision(self.steps.follow)
+        self._in_single_precision(self.steps.take_in)
         self.prompts.meet(self.state, clip.features, self._numbers(clip))
-        return results + self.steps.give_out(self.state, clip)
+        return results + self._in_single_precision(self.steps.give_out)
+
+    def _in_single_precision(self, step: Callable[..., Any], **options: bool) -> Any:
+        """What a step gives for the present clip; only the model runs in the caller's precision."""
+        with torch.autocast(self.clip.features.mask_features.device.type, enabled=False):
+            return step(self.state, self.clip, **options)
 
     def _cut(self) -> Clip:
         """The next clip; frames before it are forgotten."""
