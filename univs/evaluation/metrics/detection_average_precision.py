@@ -10,9 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from lvis import LVIS, LVISEval, LVISResults
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from univs.evaluation.metrics.average_precision import (
     ABSENT,
@@ -26,7 +23,6 @@ AREAS = ("all", "small", "medium", "large")
 """Ranges of the area; of 32^2 and 96^2 pixels, the borders belong to both sides."""
 
 LOGGER = logging.getLogger(__name__)
-logging.getLogger("lvis.results").setLevel(logging.ERROR)  # it warns at each picture that the format is assumed
 CELLS = len(AREAS) * len(IOU_THRESHOLDS)
 Entry = Mapping[str, Any]
 
@@ -119,6 +115,9 @@ def coco_matches(picture: Entry, truth: Sequence[Entry], detections: Sequence[En
         [5, D] bits of AREAS x IOU_THRESHOLDS; of C categories with truth ``true_categories`` [C] and ``positives``
         [C, A].
     """
+    from pycocotools.coco import COCO  # with Matplotlib, which takes a second to load and draws nothing here
+    from pycocotools.cocoeval import COCOeval
+
     categories = sorted({entry["category_id"] for entry in (*truth, *detections)})
     sides = []
     for entries in (truth, detections):
@@ -145,6 +144,8 @@ def lvis_matches(
 
     As ``coco_matches``; ``picture`` has neg_category_ids and not_exhaustive_category_ids, ``categories`` frequencies.
     """
+    from lvis import LVIS, LVISEval  # with Matplotlib too
+
     present = {entry["category_id"] for entry in (*truth, *detections)}
     content = {
         "images": [picture],
@@ -157,7 +158,7 @@ def lvis_matches(
     return _matches([[one[name] for name in names] for one in evaluation.eval_imgs if one is not None])
 
 
-def _lvis(kind: type[LVIS], content: dict[str, Any]) -> Any:
+def _lvis(kind: type, content: dict[str, Any]) -> Any:
     """An index of lvis over content that is not in a file."""
     index = kind.__new__(kind)
     index.dataset = content
@@ -166,7 +167,11 @@ def _lvis(kind: type[LVIS], content: dict[str, Any]) -> Any:
     return index
 
 
-def _lvis_results(content: dict[str, Any], detections: Sequence[Entry]) -> LVISResults:
+def _lvis_results(content: dict[str, Any], detections: Sequence[Entry]) -> Any:
+    from lvis import LVIS, LVISResults
+
+    # It warns at each picture that the format is taken for right.
+    logging.getLogger("lvis.results").setLevel(logging.ERROR)
     if not detections:  # lvis looks at the first one
         return _lvis(LVISResults, {**content, "annotations": []})
     with warnings.catch_warnings():
