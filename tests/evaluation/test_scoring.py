@@ -197,6 +197,14 @@ def test_a_fault_of_the_program_is_never_excused(request_of) -> None:
     assert outcome.exit_code(allow_missing=True) == 1
 
 
+def test_a_missing_package_is_said_once(request_of) -> None:
+    request = request_of()
+    for path in request.predictions.iterdir():
+        path.write_text("package")
+    with pytest.raises(UserError, match="needs the package a-package.*pip install a-package"):
+        score(request)
+
+
 def test_nothing_scored_is_no_success(request_of) -> None:
     request = request_of()
     for path in request.predictions.iterdir():

@@ -27,6 +27,8 @@ class NumberScoring(Scoring):
             os.kill(os.getpid(), signal.SIGKILL)
         if text == "bug":
             raise ZeroDivisionError("nobody thought of this")
+        if text == "package":
+            raise ModuleNotFoundError("no such package", name="a-package")
         if text == "mistake":
             raise UserError("all.json is no JSON.")
         found = np.array([float(word) for word in text.split()])

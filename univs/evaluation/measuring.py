@@ -49,6 +49,9 @@ def measure(scoring: Scoring, sequence: str) -> Measured:
         return Measured(sequence, problem=str(error))
     except (UserError, OSError) as error:
         return Measured(sequence, problem=str(error), of_a_file=True)
+    except ModuleNotFoundError as error:
+        problem = f"This benchmark needs the package {error.name}, which is not installed: pip install {error.name}."
+        return Measured(sequence, problem=problem, of_a_file=True)
     except Exception as error:  # hours of scoring must not end at one strange file
         return Measured(sequence, problem=f"it cannot be scored ({type(error).__name__}: {error}).", unexpected=True)
 
