@@ -94,6 +94,13 @@ def test_mistakes_in_pictures_are_told(name: str, spoil: Callable, told: str, tm
     assert kinds(check_submission(tmp_path / "packed.zip", SUBMISSIONS[name], expected)) == kinds(problems)
 
 
+def test_a_check_says_how_far_it_is(tmp_path: Path) -> None:
+    folder, expected = written("ref-davis17", tmp_path)
+    steps = []
+    check_submission(folder, SUBMISSIONS["ref-davis17"], expected, lambda done, total: steps.append((done, total)))
+    assert steps == [(done, 4) for done in (1, 2, 3, 4)]
+
+
 def test_only_a_missing_palette_is_a_note(tmp_path: Path) -> None:
     folder, expected = written("mose", tmp_path)
     repaint(first_picture(folder), lambda image: Image.fromarray(np.array(image)))

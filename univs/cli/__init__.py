@@ -6,6 +6,7 @@ A user's mistake is one sentence on the error stream and exit code 2, never a st
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -51,6 +52,10 @@ def guarded(command: object, arguments: argparse.Namespace) -> int:
         except UserError as error:
             print(f"univs: {error}", file=sys.stderr)
             return 2
+        except BrokenPipeError:
+            # Whoever reads the output, such as `head`, has seen enough; what Python still wants to print goes nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
         except KeyboardInterrupt:
             print("univs: interrupted.", file=sys.stderr)
             return INTERRUPTED

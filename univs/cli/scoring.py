@@ -79,8 +79,8 @@ def _report(outcome: Outcome) -> None:
 
 def list_benchmarks(name: str | None) -> int:
     """Print what the benchmarks (or one of them) want and give."""
-    for benchmark in [find_benchmark(name)] if name else map(find_benchmark, benchmark_names()):
-        print(describe(benchmark))
+    names = [name] if name else benchmark_names()
+    print("\n\n".join(describe(find_benchmark(each)) for each in names))
     return 0
 
 
@@ -103,4 +103,6 @@ def describe(benchmark: Benchmark) -> str:
 
 def _written(value: object) -> str:
     """A default value as it is written on the command line."""
+    if isinstance(value, bool):
+        return str(value).lower()
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -11,27 +11,26 @@ from univs.evaluation.archives import CLUTTER, opened, unpacked
 from univs.evaluation.submissions import Submission
 from univs.evaluation.submissions.check_lists import check_burst, check_objects, check_tracks
 from univs.evaluation.submissions.check_panoptic import check_image_panoptic, check_video_panoptic
-from univs.evaluation.submissions.check_pictures import check_pictures
+from univs.evaluation.submissions.check_pictures import Progress, check_pictures
 from univs.evaluation.submissions.expected import Expected
 from univs.evaluation.submissions.problems import Problem
 
 CHECKS: dict[str, Callable[[Path, Submission, Expected | None], Iterator[Problem]]] = {
-    "masks": check_pictures,
-    "sentences": check_pictures,
-    "classes": check_pictures,
     "tracks": check_tracks,
     "objects": check_objects,
     "burst": check_burst,
     "panoptic videos": check_video_panoptic,
     "panoptic pictures": check_image_panoptic,
 }
-"""Kind of a submission -> its check."""
-
-PICTURES_ONLY = ("masks", "sentences", "classes")
+"""Kind of a submission with a list -> its check; the others are pictures only."""
 
 
-def check_submission(path: Path, submission: Submission, expected: Expected | None = None) -> list[Problem]:
+def check_submission(
+    path: Path, submission: Submission, expected: Expected | None = None, on_video: Progress | None = None
+) -> list[Problem]:
     """Everything that is wrong with a submission (a zip file, a folder, or the JSON file alone).
+
+    on_video: called with the number of videos (or sentences) whose pictures are checked, and of all.
 
     Raises:
         UserError: it is not there, or a damaged or unsafe archive.
@@ -41,8 +40,8 @@ def check_submission(path: Path, submission: Submission, expected: Expected | No
     problems = list(_clutter(path))
     with unpacked(path) as content:
         folder, file = (content.parent, content) if content.is_file() else (content, content / submission.file)
-        if submission.kind in PICTURES_ONLY:
-            return problems + list(CHECKS[submission.kind](folder, submission, expected))
+        if submission.kind not in CHECKS:
+            return problems + list(check_pictures(folder, submission, expected, on_video))
         wrong_place = _wrong_place(file, submission, is_loose=path == content and content.is_file())
         if wrong_place is not None:
             return [*problems, wrong_place]

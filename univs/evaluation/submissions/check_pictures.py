@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -18,8 +18,14 @@ Place = tuple[str, ...]
 """Names of the folders from the top to the pictures of a video or sentence."""
 
 
-def check_pictures(folder: Path, submission: Submission, expected: Expected | None) -> Iterator[Problem]:
-    """Problems of a folder of pictures."""
+Progress = Callable[[int, int], None]
+"""Called with how many are done and how many there are."""
+
+
+def check_pictures(
+    folder: Path, submission: Submission, expected: Expected | None, on_video: Progress | None = None
+) -> Iterator[Problem]:
+    """Problems of a folder of pictures. on_video: called after each folder of a video or sentence."""
     files = sorted(PurePosixPath(path.relative_to(folder).as_posix()) for path in folder.rglob("*") if path.is_file())
     misplaced = list(_misplaced(files, submission))
     yield from misplaced
@@ -30,10 +36,12 @@ def check_pictures(folder: Path, submission: Submission, expected: Expected | No
     for file in files:
         places.setdefault(file.parts[top:-1], {})[file.stem] = folder / file
     yield from _missing_places(places, submission, expected)
-    for place, pictures in places.items():
+    for done, (place, pictures) in enumerate(places.items(), 1):
         video = expected.videos.get(_video_of(place, submission)) if expected else None
         yield from _missing_frames(place, pictures, video)
         yield from _wrong_pictures(folder, pictures, submission, video)
+        if on_video is not None:
+            on_video(done, len(places))
 
 
 def _video_of(place: Place, submission: Submission) -> str:
