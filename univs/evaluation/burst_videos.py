@@ -18,9 +18,10 @@ from univs.evaluation.metrics.coded_tracks import CodedTracks
 
 @dataclass(frozen=True)
 class VideoTracks:
-    """N tracks with K masks in a video: ``categories`` and mean ``scores`` [N], ``masks``, ``boxes`` [K, 4] (x, y,
-    width, height)."""
+    """N tracks with K masks in a video of ``frames`` frames: ``categories`` and mean ``scores`` [N], ``masks``,
+    ``boxes`` [K, 4] (x, y, width, height)."""
 
+    frames: int
     categories: np.ndarray
     scores: np.ndarray
     masks: CodedTracks
@@ -113,7 +114,9 @@ def video_tracks(video: Mapping[str, Any], frames: Sequence[str], left_out: Coll
                 scores.setdefault(track, []).append(_score(entry, f"Track {track} of {where}, frame {name},"))
     kinds = np.array([_category(categories, track, where) for track in seen], np.int64)
     coded = coded_tracks(list(seen.values()), [f"Track {track} of {where}" for track in seen])
-    return VideoTracks(kinds, np.array([np.mean(row) for row in scores.values()]), coded, _boxes(coded))
+    # As NumPy rounds it: equal means of different tracks must stay equal.
+    means = np.array([np.mean(row) for row in scores.values()], np.float64)
+    return VideoTracks(len(frames), kinds, means, coded, _boxes(coded))
 
 
 def _category(categories: Mapping[str, Any], track: str, where: str) -> int:

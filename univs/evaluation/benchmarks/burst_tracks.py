@@ -16,9 +16,9 @@ from univs.evaluation.benchmarks.burst_categories import COMMON, DISTRACTORS
 from univs.evaluation.benchmarks.burst_figures import class_figures, details_of, table_of, without_tracks
 from univs.evaluation.burst_videos import VideoFile, VideoTracks, frame_names, read_videos, video_tracks
 from univs.evaluation.json_layouts import one_json
-from univs.evaluation.metrics.hota import hota_of_sequence
+from univs.evaluation.metrics.hota import hota_of_tables
 from univs.evaluation.metrics.track_map import TrackSizes, matched_tracks
-from univs.evaluation.track_similarity import ClassRule, VideoSimilarity, counts_of, scored_frames
+from univs.evaluation.track_similarity import ClassRule, ClassTables, VideoSimilarity, counts_of
 
 TASKS = ("class_guided", "exemplar_guided", "open_world")
 SUBSETS = ("all", "common", "uncommon")
@@ -157,24 +157,20 @@ class BurstScoring(Scoring):
 
 def class_parts(similarity: VideoSimilarity, category: int, rule: ClassRule) -> dict[str, Any]:
     """What one class in one video gives: HOTA with box and with mask overlap, matches of tracks, counts."""
-    truth, prediction = similarity.truth, similarity.prediction
-    rows = truth.masks.rows, prediction.masks.rows
-    objects = similarity.frames(category)
-    boxes = scored_frames(objects, [similarity.of_boxes(frame) for frame in objects], rows, rule)
-    masks = scored_frames(objects, [similarity.of_masks(frame) for frame in objects], rows, rule)
-    true_rows = np.flatnonzero(truth.categories == category)
-    found_rows = np.flatnonzero(prediction.categories == category)
+    tables = ClassTables(similarity, category)
+    boxes, masks = tables.judged(tables.boxes, rule), tables.judged(tables.masks, rule)
+    true_rows, found_rows = tables.truth_rows, tables.prediction_rows
     if not len(true_rows) and not rule.known_absent:
         found_rows = found_rows[:0]  # nobody looked for the class in this video
     sizes = [
         TrackSizes(tracks.mean_areas()[chosen], tracks.frame_counts()[chosen])
-        for tracks, chosen in ((truth, true_rows), (prediction, found_rows))
+        for tracks, chosen in ((similarity.truth, true_rows), (similarity.prediction, found_rows))
     ]
     overlaps = similarity.track_iou[np.ix_(found_rows, true_rows)]
     return {
-        "hota": hota_of_sequence(boxes),
-        "hota_masks": hota_of_sequence(masks),
-        "map": matched_tracks(overlaps, prediction.scores[found_rows], *sizes, rule.exhaustive),
+        "hota": hota_of_tables(boxes),
+        "hota_masks": hota_of_tables(masks),
+        "map": matched_tracks(overlaps, similarity.prediction.scores[found_rows], *sizes, rule.exhaustive),
         "count": counts_of(boxes),
     }
 

@@ -54,21 +54,49 @@ class Hota:
         return combined(self._sequences.values())
 
 
+@dataclass(frozen=True)
+class TrackedTables:
+    """A sequence of T frames as tables: where the N true and M predicted tracks are, [T, N] and [T, M] bool, and their
+    similarity [T, N, M], 0 where one of them is not."""
+
+    truth: np.ndarray
+    tracker: np.ndarray
+    similarity: np.ndarray
+
+
+def tables_of(frames: Sequence[TrackedFrame]) -> TrackedTables:
+    """Frames as tables."""
+    true_number, predicted_number = (
+        max((int(ids.max(initial=-1)) for ids in side), default=-1) + 1
+        for side in ([frame.truth for frame in frames], [frame.tracker for frame in frames])
+    )
+    truth, tracker = (np.zeros((len(frames), number), bool) for number in (true_number, predicted_number))
+    similarity = np.zeros((len(frames), true_number, predicted_number))
+    for place, frame in enumerate(frames):
+        truth[place, frame.truth], tracker[place, frame.tracker] = True, True
+        similarity[place][np.ix_(frame.truth, frame.tracker)] = frame.similarity
+    return TrackedTables(truth, tracker, similarity)
+
+
 def hota_of_sequence(frames: Sequence[TrackedFrame]) -> Fields:
     """CURVES and COUNTS, [19] each, of one sequence."""
-    true_number = sum(len(frame.truth) for frame in frames)
-    predicted_number = sum(len(frame.tracker) for frame in frames)
+    return hota_of_tables(tables_of(frames))
+
+
+def hota_of_tables(tables: TrackedTables) -> Fields:
+    """CURVES and COUNTS, [19] each, of one sequence."""
+    true_counts, predicted_counts = tables.truth.sum(0), tables.tracker.sum(0)
+    true_number, predicted_number = int(true_counts.sum()), int(predicted_counts.sum())
     fields = {name: np.zeros(len(ALPHAS)) for name in (*COUNTS, *CURVES)}
     if not true_number or not predicted_number:
         fields["HOTA_FN"] += true_number
         fields["HOTA_FP"] += predicted_number
         fields["LocA"] += 1
         return fields
-    alignment, true_counts, predicted_counts = _alignment(frames)
-    truth, tracker, similarity = _matches(frames, alignment)
+    truth, tracker, similarity = _matches(tables, _alignment(tables))
     # How many thresholds a pair passes; a pair that passes k of them is a match at the k lowest.
     passed = (similarity[:, None] >= ALPHAS - EPSILON).sum(1)
-    matches = np.zeros((len(ALPHAS) + 1, *alignment.shape))
+    matches = np.zeros((len(ALPHAS) + 1, len(true_counts), len(predicted_counts)))
     np.add.at(matches, (passed, truth, tracker), 1)
     matches = np.cumsum(matches[::-1], 0)[::-1][1:]
     found = matches.sum((1, 2))
@@ -82,40 +110,35 @@ def hota_of_sequence(frames: Sequence[TrackedFrame]) -> Fields:
     return _with_ratios(fields)
 
 
-def _alignment(frames: Sequence[TrackedFrame]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """How well true and predicted tracks go together over the sequence [N, M], and their numbers of frames [N], [M]."""
-    rows = np.concatenate([frame.truth for frame in frames])
-    columns = np.concatenate([frame.tracker for frame in frames])
-    shared = np.zeros((rows.max() + 1, columns.max() + 1))
-    for frame in frames:
-        if len(frame.truth) and len(frame.tracker):
-            similarity = frame.similarity
-            either = similarity.sum(0)[None] + similarity.sum(1)[:, None] - similarity
-            share = np.divide(similarity, either, out=np.zeros_like(similarity), where=either > EPSILON)
-            shared[np.ix_(frame.truth, frame.tracker)] += share
-    true_counts, predicted_counts = np.bincount(rows), np.bincount(columns)
-    either = true_counts[:, None] + predicted_counts[None] - shared
+def _alignment(tables: TrackedTables) -> np.ndarray:
+    """How well true and predicted tracks go together over the sequence, [N, M]."""
+    similarity = tables.similarity
+    either = similarity.sum(1, keepdims=True) + similarity.sum(2, keepdims=True) - similarity
+    shared = np.divide(similarity, either, out=np.zeros_like(similarity), where=either > EPSILON).sum(0)
+    either = tables.truth.sum(0)[:, None] + tables.tracker.sum(0)[None] - shared
     # Ids that never appear have no frames; nothing is ever matched with them.
-    alignment = np.divide(shared, either, out=np.zeros_like(shared), where=either > 0)
-    return alignment, true_counts, predicted_counts
+    return np.divide(shared, either, out=np.zeros_like(shared), where=either > 0)
 
 
-def _matches(frames: Sequence[TrackedFrame], alignment: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs of each frame's best assignment: true and predicted ids and similarities, [P] each."""
-    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    for frame in frames:
-        if len(frame.truth) and len(frame.tracker):
-            rows, columns = assigned(alignment[np.ix_(frame.truth, frame.tracker)] * frame.similarity)
-            found.append((frame.truth[rows], frame.tracker[columns], frame.similarity[rows, columns]))
-    if not found:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
-    return tuple(np.concatenate(column) for column in zip(*found, strict=True))  # type: ignore[return-value]
+def _matches(tables: TrackedTables, alignment: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs of each frame's best assignment: true and predicted tracks and similarities, [P] each."""
+    found: list[tuple[int, int, int]] = []
+    scores = alignment * tables.similarity
+    for frame in np.flatnonzero(tables.truth.any(1) & tables.tracker.any(1)).tolist():
+        truth, tracker = np.flatnonzero(tables.truth[frame]), np.flatnonzero(tables.tracker[frame])
+        rows, columns = assigned(scores[frame][truth[:, None], tracker])
+        pairs = zip(truth[rows].tolist(), tracker[columns].tolist(), strict=True)
+        found += [(frame, *pair) for pair in pairs]
+    frames, truth, tracker = np.array(found, np.int64).reshape(-1, 3).T
+    return truth, tracker, tables.similarity[frames, truth, tracker]
 
 
 def assigned(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of the assignment with the largest sum of scores [N, M]."""
-    if scores.shape == (1, 1):
-        return np.zeros(1, np.int64), np.zeros(1, np.int64)
+    if len(scores) == 1:
+        return np.zeros(1, np.int64), scores[0].argmax()[None]
+    if scores.shape[1] == 1:
+        return scores[:, 0].argmax()[None], np.zeros(1, np.int64)
     return linear_sum_assignment(-scores)
 
 
