@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from univs.inference.mask_pieces import far_pieces, without_far_pieces, without_small_pieces
+from univs.inference.mask_pieces import far_pieces, near_clicks, without_far_pieces, without_small_pieces
 
 Piece = tuple[int, int, int]  # top, left, side
 
@@ -43,3 +43,14 @@ def test_all_small_pieces_are_dropped_on_demand() -> None:
     kept = without_small_pieces(logits, 0.3, -5.0)
     assert torch.equal(kept > 0, shown(LARGE, (60, 20, 15)) > 0) and kept[31, 46] == -5.0
     assert without_small_pieces(shown(LARGE), 0.3, -5.0).equal(shown(LARGE))
+
+
+def test_what_is_far_from_the_clicked_pieces_is_dropped_whatever_its_size() -> None:
+    other, beside = (30, 80, 24), (30, 45, 4)
+    logits = shown(LARGE, other, beside)
+    one = torch.tensor([[30.5 / 144, 40.5 / 80]])
+    kept = near_clicks(logits, one, -5.0)
+    assert torch.equal(kept > 0, shown(LARGE, beside) > 0) and kept[40, 90] == -5.0
+    both = torch.cat([one, torch.tensor([[103.9 / 144, 54.5 / 80]])])
+    assert torch.equal(near_clicks(logits, both, -5.0), logits)
+    assert near_clicks(logits, torch.tensor([[1.0, 1.0]]), -5.0) is logits

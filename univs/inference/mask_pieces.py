@@ -20,9 +20,7 @@ def far_pieces(mask_logits: Tensor) -> Tensor | None:
     pieces, small = _small_pieces(mask_logits, SMALL)
     if not small:
         return None
-    large = (pieces > 0) & ~np.isin(pieces, small)
-    distance = cv2.distanceTransform((~large).view(np.uint8), cv2.DIST_L2, 3)
-    far = [i for i in small if distance[pieces == i].min() > FAR * max(pieces.shape)]
+    far = _far_from(pieces, (pieces > 0) & ~np.isin(pieces, small), small)
     return _places(pieces, far, mask_logits) if far else None
 
 
@@ -38,6 +36,30 @@ def without_small_pieces(mask_logits: Tensor, share: float, absent: float) -> Te
     if not small:
         return mask_logits
     return torch.where(_places(pieces, small, mask_logits), mask_logits.clamp(max=absent), mask_logits)
+
+
+def near_clicks(mask_logits: Tensor, clicks: Tensor, absent: float) -> Tensor:
+    """Logits [h4, w4] that are at most ``absent`` in pieces far from the clicked ones.
+
+    ``clicks`` [P, 2]: places on the object (x, y) as fractions; where they hit no piece, all stay.
+    """
+    pieces, _ = _small_pieces(mask_logits, 0.0)
+    height, width = pieces.shape
+    hit = {0}
+    for x, y in clicks.tolist():
+        row, column = min(height - 1, int(y * height)), min(width - 1, int(x * width))
+        hit |= set(pieces[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2].flat)
+    clicked = np.isin(pieces, list(hit - {0}))
+    if not clicked.any():
+        return mask_logits
+    far = _far_from(pieces, clicked, sorted(set(range(1, int(pieces.max()) + 1)) - hit))
+    return torch.where(_places(pieces, far, mask_logits), mask_logits.clamp(max=absent), mask_logits)
+
+
+def _far_from(pieces: np.ndarray, main: np.ndarray, numbers: list[int]) -> list[int]:
+    """Those of the pieces that are far from ``main`` [h4, w4] bool."""
+    distance = cv2.distanceTransform((~main).view(np.uint8), cv2.DIST_L2, 3)
+    return [i for i in numbers if distance[pieces == i].min() > FAR * max(pieces.shape)]
 
 
 def _small_pieces(mask_logits: Tensor, share: float) -> tuple[np.ndarray, list[int]]:

@@ -14,7 +14,7 @@ from univs.errors import UserError
 from univs.inference import dense_discovery, dense_following, query_following
 from univs.inference.dense_bank import BankSettings, DenseBank, ObjectMemory, cell_box
 from univs.inference.geometry import MaskGeometry
-from univs.inference.mask_pieces import far_pieces, without_far_pieces
+from univs.inference.mask_pieces import far_pieces, near_clicks, without_far_pieces
 from univs.inference.protocol import Answer, Discovery
 from univs.modeling.dense_memory import DenseMaps
 from univs.modeling.prompt_answer import AnswerMaps, FramePrompts
@@ -124,9 +124,12 @@ class UniVSSegmenter:
             return self._named(features, prompts)
         drawn = self._frame_prompts(prompts, size, None if base is None else self._shrunk(base, features))
         logits, overlaps = self.model.prompt_answer.answer(self._answering(features), drawn)
+        if base is None and drawn.box is None:
+            clicks = drawn.points[drawn.labels == 1]
+            logits = [near_clicks(x, clicks, dense_following.ABSENT) for x in logits]
         best, *others = (Answer(x, float(overlap)) for x, overlap in zip(logits, overlaps, strict=True))
-        clicks = sum(len(p.points) for p in prompts if isinstance(p, PointPrompt))
-        if not alternatives or clicks != 1 or len(prompts) > 1 or base is not None:
+        count = sum(len(p.points) for p in prompts if isinstance(p, PointPrompt))
+        if not alternatives or count != 1 or len(prompts) > 1 or base is not None:
             return [best]
         return [best, *sorted(others, key=lambda a: -a.score)]
 
