@@ -45,6 +45,24 @@ def test_masks_are_held_until_their_window_is_given_out():
     assert max(stream.held[30:]) == max(stream.held[:30])
 
 
+def test_regular_windows_are_the_published_ones_where_these_are_regular():
+    things = [still(0, TOP, LEFT), still(1, BOTTOM, RIGHT, range(17, 99))]
+    regular = replace(PANOPTIC, corrections=Corrections(regular_windows=True))
+    streams = [ScriptedStream(things, settings) for settings in (PANOPTIC, regular)]
+    maps = [_maps(stream.play(50)) for stream in streams]
+    assert torch.equal(*maps) and streams[0].held == streams[1].held
+
+
+@pytest.mark.parametrize("changes", [{"memory_frames": 12}, {"stride": 2, "memory_frames": 3}])
+def test_regular_windows_bound_what_is_held(changes):
+    published = ScriptedStream([still(0, TOP, LEFT)], replace(PANOPTIC, **changes))
+    published.play(60)
+    regular = replace(PANOPTIC, corrections=Corrections(regular_windows=True), **changes)
+    stream = ScriptedStream([still(0, TOP, LEFT)], regular)
+    assert len(_maps(stream.play(60))) == 60
+    assert max(published.held) == 60 and max(stream.held) <= 10 + 12 + 4
+
+
 @pytest.mark.parametrize("corrected, first_shown", [(False, 20), (True, 17)])
 def test_an_object_that_comes_after_a_window_gets_a_number_of_its_own(corrected, first_shown):
     things = [still(0, TOP, LEFT), still(1, BOTTOM, RIGHT, range(17, 99)), still(2, BOTTOM, LEFT)]

@@ -173,4 +173,6 @@ class FoundObjects:
     def _is_due(self, clip: Clip) -> bool:
         """Whether the first frames that are held are given out after this clip."""
         memory, window = self.settings.memory_frames, self._window_frames
+        if self.settings.corrections.regular_windows:
+            return clip.stop - self._given_out >= window + memory + self.settings.clip_frames
         return clip.first > memory and clip.first % window == memory

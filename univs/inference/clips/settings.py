@@ -19,6 +19,8 @@ class Corrections:
     aligned_end: a shorter last clip (stride above 1) extends the state by its new frames only.
     unseen_frames: a found object is nowhere in the frames of a window in which it was not seen; as published it may
         cover them, for logits of 0 count as its mask.
+    regular_windows: windows of found objects are given out in time whatever memory and stride are; as published only
+        after clips whose first frame leaves the rest ``memory_frames`` when divided by the window's length.
     """
 
     late_finds: bool = False
@@ -26,6 +28,7 @@ class Corrections:
     first_tokens: bool = False
     aligned_end: bool = False
     unseen_frames: bool = False
+    regular_windows: bool = False
 
     @classmethod
     def all(cls) -> Corrections:
