@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import random
 import warnings
 import zipfile
 from collections import OrderedDict
@@ -201,6 +202,37 @@ def test_shapes_that_a_header_claims_are_checked(tmp_path: Path, shape: list[int
         read_checkpoint(write(tmp_path / "w.safetensors", claiming(shape)))
     with pytest.raises(UserError, match="cannot be read"):
         read_checkpoint(write(tmp_path / "x.safetensors", (2**40).to_bytes(8, "little") + b"{}"))
+
+
+STATE = {"a": torch.arange(6.0).reshape(2, 3), "b.c": torch.ones(2, dtype=torch.float16), "n": torch.tensor(3)}
+ARRAYS = {name: value.numpy() for name, value in STATE.items()}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("archive.pth", torch_bytes({"model": STATE, "step": 3})),
+        ("older.pth", torch_bytes(STATE, _use_new_zipfile_serialization=False)),
+        ("ours.safetensors", safetensors.torch.save(STATE)),
+        ("arrays.pkl", pickle.dumps({"model": ARRAYS}, 2)),
+        ("newer.pkl", pickle.dumps({"model": ARRAYS}, 5)),
+        ("tensors.pkl", pickle.dumps({"model": STATE}, 4)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_damage_anywhere_is_either_harmless_or_told(tmp_path: Path, name: str, data: bytes) -> None:
+    chance, refused = random.Random(name), 0
+    assert read_checkpoint(write(tmp_path / name, data))["model"].keys() == STATE.keys()
+    for _ in range(150):
+        damaged = bytearray(data)
+        for _ in range(chance.choice([1, 2, 4])):
+            damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+        try:
+            read_checkpoint(write(tmp_path / name, bytes(damaged[: chance.randrange(1, 2 * len(data))])))
+        except UserError:
+            refused += 1
+    assert refused > 50
 
 
 # --- TorchScript --------------------------------------------------------------------------------------------------
