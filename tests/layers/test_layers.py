@@ -107,6 +107,20 @@ def test_deformable_sampling_in_half_precision(dtype):
     torch.testing.assert_close(output, expected.to(dtype))
 
 
+@pytest.mark.parametrize("frames", [1, 3])
+def test_sampling_back_ends_agree(frames):
+    value, sizes, locations, weights = _sampling_inputs()
+    value, locations, weights = (item.repeat(frames, *[1] * (item.dim() - 1)) for item in (value, locations, weights))
+    value = value * torch.arange(1, 1 + frames).view(-1, 1, 1, 1)
+    # also far outside the maps
+    locations = 3 * locations - 1
+    one, other = (
+        back_end(value, sizes, locations, weights)
+        for back_end in (deformable_attention.sample_with_grid_sample, deformable_attention.sample_with_embedding_bag)
+    )
+    torch.testing.assert_close(one, other)
+
+
 def test_sampling_back_ends_are_exchangeable(monkeypatch):
     monkeypatch.setattr(deformable_attention, "_backends", dict(deformable_attention._backends))
     monkeypatch.setattr(deformable_attention, "_chosen", "grid_sample")

