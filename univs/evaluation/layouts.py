@@ -144,6 +144,15 @@ def decoded_mask(code: Any, where: str) -> np.ndarray:
     Raises:
         BrokenSequence: no such code, or one that does not fill its size; ``where`` names it.
     """
+    return mask_codes.decode(check_code(code, where)).view(bool)
+
+
+def check_code(code: Any, where: str) -> dict[str, Any]:
+    """The compressed form of a run-length code, which is safe to decode.
+
+    Raises:
+        BrokenSequence: no such code, or one that does not fill its size; ``where`` names it.
+    """
     expected = "expected a run-length mask with size and counts"
     if not isinstance(code, dict) or not {"size", "counts"} <= set(code):
         raise BrokenSequence(f"{where} is no mask; {expected}.")
@@ -157,7 +166,7 @@ def decoded_mask(code: Any, where: str) -> np.ndarray:
         total = int(decoded_pixels([counts])[1][0]) if isinstance(counts, str) and counts else -1
     if total != size[0] * size[1]:
         raise BrokenSequence(f"{where} does not fill {size[1]}x{size[0]} pixels; {expected}.")
-    return mask_codes.decode(code).view(bool)
+    return code
 
 
 def _pixels(path: Path) -> tuple[np.ndarray, str]:

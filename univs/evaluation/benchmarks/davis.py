@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from univs.errors import UserError
-from univs.evaluation.benchmark import Benchmark, BrokenSequence, Parts, Scoring, Summary
+from univs.evaluation.benchmark import Benchmark, Parts, Scoring, Summary
 from univs.evaluation.layouts import check_ids, first_folder, folder, frames_in, lines_of, paired_labels, read_labels
 from univs.evaluation.metrics.object_series import MEASURES, STATISTICS, ObjectSeries, mean
 from univs.evaluation.metrics.proposals import match_proposals

@@ -66,7 +66,9 @@ class LongVideos(Scoring):
             if sequence in measured:
                 parts = measured[sequence]
                 metric.update(sequence, parts["J"], parts["F"])
-                rows += [{"sequence": sequence, "object": number, "place": k} for k, number in enumerate(parts["ids"], 1)]
+                rows += [
+                    {"sequence": sequence, "object": number, "place": k} for k, number in enumerate(parts["ids"], 1)
+                ]
         figures = metric.compute(self.unseen)
         for row in rows:
             name = f"{row['sequence']}_{row.pop('place')}"

@@ -27,7 +27,9 @@ SEEN_CATEGORIES = frozenset(
 """The 65 categories of the training videos."""
 
 CATEGORY_FILE = "categories.json"
-CONVENTION = "J and F of davis2017-evaluation (ac7c43f) per frame, averaged by a written convention: no public server code"
+CONVENTION = (
+    "J and F of davis2017-evaluation (ac7c43f) per frame, averaged by a written convention: no public server code"
+)
 
 
 class GivenObjects(Scoring):
@@ -105,7 +107,9 @@ class GivenObjects(Scoring):
             for name, own in objects.items()
             if own is not None
         ]
-        return Summary({"scores": scores, "per_object": objects}, [(n, scores[n]) for n in ("G", *scores)][:5], objects=rows)
+        return Summary(
+            {"scores": scores, "per_object": objects}, [(n, scores[n]) for n in ("G", *scores)][:5], objects=rows
+        )
 
 
 def _figures(regions: np.ndarray, boundaries: np.ndarray) -> dict[str, Any]:

@@ -142,6 +142,8 @@ def frame_scores(
     present: Sequence[int] = [int(number) for number in np.unique(truth) if 0 < number < VOID]
     present = present if objects is None else range(1, objects + 1)
     if not present or prediction.shape != truth.shape:
-        raise ValueError(f"{len(present)} objects in maps of {prediction.shape} and {truth.shape}; expected some in like maps.")
+        raise ValueError(
+            f"{len(present)} objects in maps of {prediction.shape} and {truth.shape}; expected some in like maps."
+        )
     scores = [object_scores(ours, theirs, present) for ours, theirs in zip(prediction, truth, strict=True)]
     return np.array([regions for regions, _ in scores]), np.array([boundaries for _, boundaries in scores])

@@ -104,6 +104,8 @@ def _table(figures: dict[str, Any]) -> dict[str, float]:
     own = {
         f"{measure}-{group}-Mean": figures[group][f"{measure}-Mean"] for group in GROUPS for measure in (*MEASURES, "V")
     }
-    both = {f"{measure}-Mean": mean([own[f"{measure}-{group}-Mean"] for group in GROUPS]) for measure in (*MEASURES, "V")}
+    both = {
+        f"{measure}-Mean": mean([own[f"{measure}-{group}-Mean"] for group in GROUPS]) for measure in (*MEASURES, "V")
+    }
     quality = mean([own[f"{measure}-{group}-Mean"] for group in GROUPS for measure in MEASURES])
     return {"J&F-Mean": quality, **both, **own}

@@ -81,9 +81,7 @@ class SentenceFrames(Records[dict[str, Any]]):
         COCOeval takes a match with the annotation id 0 for none; with ``first_id`` annotations are numbered anew.
         """
         records = [record for _, record in self._ordered()]
-        images = [
-            {"id": own["image"], "height": own["size"][0], "width": own["size"][1]} for own in records
-        ]
+        images = [{"id": own["image"], "height": own["size"][0], "width": own["size"][1]} for own in records]
         truth = [{**entry, "image_id": own["image"]} for own in records for entry in own["truth"]]
         found = [{**entry, "image_id": own["image"]} for own in records for entry in own["candidates"]]
         for number, entry in enumerate(truth):
