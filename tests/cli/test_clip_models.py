@@ -108,8 +108,6 @@ def test_objects_are_found(folder: Path, task: str, leaf: str, line: str) -> Non
 @pytest.mark.parametrize(
     ("line", "leaf", "told"),
     [
-        ("--click 1:5,5", "vos/univs_r50_davis17", "starts objects from masks, sentences and categories"),
-        ("--mask first.png --backward", "vos/univs_r50_davis17", "leave --backward"),
         ("--mask first.png@3 --end 2", "vos/univs_r50_davis17", "a mask for frame 3, and only frames 0 to 2 run"),
         ("--mask first.png --start 5 --end 99", "vos/univs_r50_davis17", "frames 0 to 7"),
         ("--text 1:dog", "vos/univs_r50_davis17", "need a mask in some frame"),
@@ -124,6 +122,20 @@ def test_what_such_a_model_cannot_do_is_told(
 ) -> None:
     assert run(line, leaf) == 2
     assert told in capsys.readouterr().err
+
+
+def test_objects_are_prompted_by_hand(folder: Path) -> None:
+    prompts = "--click 1:20,20 --box 2:40,10,80,50@2 --scribble 3:5,5;30,40@1 --mask first.png@4 --backward"
+    assert run(prompts + " --save-session session.univs", "vos/univs_r50_davis17") == 0
+    found = report(folder)
+    assert [item["id"] for item in found["objects"]] == [1, 2, 3, 5]
+    given = np.array(Image.open(folder / "first.png"))
+    for value in (2, 5):  # masks hold pixel by pixel in their frame
+        assert ((ids_of(folder, 4) == value) == (given == value)).all()
+    before = [ids_of(folder, index) for index in range(COUNT)]
+    options = "--session session.univs --weights univs_stage3.pth --config config.yaml --device cpu --output out"
+    assert main(["demo", *options.split(), "--no-overlay", "--backward"]) == 0
+    assert all((ids_of(folder, index) == ids).all() for index, ids in enumerate(before))
 
 
 def test_keys_of_the_configuration_can_be_changed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,7 +32,8 @@ from univs.video.source import LostFrame, VideoSource
 TASK_OF_KIND = {"mask": "vos", "text": "rvos", "category": "vis"}
 # tasks that find objects by themselves
 FINDING_TASKS = ("vis", "vps", "vss", "image")
-_SESSION_ONLY = ("point", "box", "scribble")
+# kinds that a clip cannot start from
+DRAWN_KINDS = ("point", "box", "scribble")
 
 
 class GivenPrompts:
@@ -46,11 +47,6 @@ class GivenPrompts:
         self.categories: list[str] = []
         self.every: int | None = None
         for prompt in prompts:
-            if prompt.kind in _SESSION_ONLY:
-                raise UserError(
-                    "This model starts objects from masks, sentences and categories; clicks, boxes and scribbles need "
-                    "univs_mini (leave --weights out)."
-                )
             prompt.edit(self)
 
     def add_id_map(self, frame: int, ids: np.ndarray) -> None:
@@ -95,12 +91,6 @@ class ClipRun:
     """One video of a command line."""
 
     def __init__(self, arguments: argparse.Namespace, prompts: Sequence[LinePrompt], loaded: LoadedModel) -> None:
-        """Raises UserError where this model cannot do what the command asks for."""
-        if arguments.backward or arguments.session or arguments.save_session:
-            raise UserError(
-                "This model goes through a video once, from the first frame to the last: leave --backward, --session "
-                "and --save-session out."
-            )
         self.arguments, self.prompts, self.loaded = arguments, prompts, loaded
         self.task = loaded.cfg.INFERENCE.TASK
 

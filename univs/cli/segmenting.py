@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from univs.cli.clip_segmenting import FINDING_TASKS, ClipRecorder, ClipRun, meant_task
+from univs.cli.clip_segmenting import DRAWN_KINDS, FINDING_TASKS, ClipRecorder, ClipRun, meant_task
 from univs.cli.prompts import LinePrompt, parse_prompts
 from univs.errors import UserError
 from univs.inference.loading import LoadedModel, load_model, segmenter_of
@@ -44,7 +44,7 @@ def segment_video(arguments: argparse.Namespace) -> int:
     video = open_video(arguments.video, arguments.rate) if arguments.video else None
     device = str(prepare(arguments.device, arguments.threads))
     loaded = _given_model(arguments, meant_task(task.name, prompts), device)
-    if loaded is not None and loaded.model.dense_memory is None:
+    if loaded is not None and loaded.model.dense_memory is None and not _needs_session(arguments, prompts):
         return _segment_clips(arguments, prompts, task, loaded, video)
     if task.clips:
         raise UserError(f"The task {task.name} ({task.title}) needs a published model; give its --weights.")
@@ -80,6 +80,12 @@ def _segment_clips(
             print(f"  object {line}")
         _report(folder, written, None)
     return 0 if complete else INTERRUPTED
+
+
+def _needs_session(arguments: argparse.Namespace, prompts: list[LinePrompt]) -> bool:
+    """Whether a video is not simply gone through once, from masks, sentences or categories."""
+    by_hand = any(prompt.kind in DRAWN_KINDS for prompt in prompts)
+    return by_hand or bool(arguments.backward or arguments.session or arguments.save_session)
 
 
 def _check(arguments: argparse.Namespace, prompts: list[LinePrompt], task: Task) -> None:

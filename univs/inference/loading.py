@@ -15,8 +15,11 @@ from torch import nn
 from univs.config import change_config, get_config
 from univs.data.vocabulary import class_names
 from univs.errors import UserError
+from univs.inference.clips.settings import clip_settings
 from univs.inference.dense_bank import BankSettings
 from univs.inference.model_choice import choose_config, find_config
+from univs.inference.protocol import Segmenter
+from univs.inference.query_segmenter import QuerySegmenter
 from univs.inference.segmenter import SegmenterSettings, UniVSSegmenter
 from univs.modeling.meta_arch import UniVS
 from univs.modeling.weight_files import read_checkpoint, read_metadata
@@ -58,7 +61,7 @@ def load_segmenter(
     quality: str = "default",
     parts: str = "dense",
     task: str = "any",
-) -> UniVSSegmenter:
+) -> Segmenter:
     """A segmenter by the name of a shipped model, or from a config and weights, as for ``load_model``.
 
     parts: what follows objects, see ``SegmenterSettings``.
@@ -70,18 +73,15 @@ def load_segmenter(
     return segmenter_of(load_model(model, weights, device, task), quality, parts)
 
 
-def segmenter_of(loaded: LoadedModel, quality: str = "default", parts: str = "dense") -> UniVSSegmenter:
-    """A segmenter that drives a model with a dense memory.
+def segmenter_of(loaded: LoadedModel, quality: str = "default", parts: str = "dense") -> Segmenter:
+    """A segmenter that drives a loaded model; ``quality`` and ``parts`` are for models with a dense memory.
 
     Raises:
-        UserError: the model has none, or there is no such quality.
+        UserError: there is no such quality, or the configuration's task does not run on frames.
     """
     _check_quality(quality)
     if loaded.model.dense_memory is None:
-        raise UserError(
-            f"The model of {loaded.file} has no dense memory and sees clips: `univs demo` and tools/evaluate.py run "
-            "it, or univs.inference.clips.run from Python."
-        )
+        return QuerySegmenter(loaded.model, clip_settings(loaded.cfg).corrected(), loaded.name)
     area, window = QUALITIES[quality]
     settings = SegmenterSettings(area=area, parts=parts, bank=BankSettings(window=window, wide_window=3 * window))
     name = f"{loaded.name}-{quality}" + ("" if parts == "dense" else f"-{parts}")

@@ -6,11 +6,11 @@ Every object is decoded on its own, so that its bits do not depend on which othe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from torch import Tensor
 
 from univs.errors import UserError
-from univs.inference.dense_bank import DenseBank, ObjectMemory
 from univs.inference.dense_following import DenseReading
 from univs.layers.draws import RepeatableDraws
 from univs.modeling.decoder_layers import BLOCKED
@@ -20,6 +20,19 @@ from univs.modeling.query_prompts import add_dense_reading, frame_tokens, rememb
 from univs.structures import FrameFeatures
 
 PERMANENT_READ = 2  # permanent frames, the nearest ones, whose tokens are read
+
+
+class Remembered(Protocol):
+    """What is remembered of an object: tokens by frame, and which frames are permanent."""
+
+    tokens: dict[int, VisualTokens]
+    permanent: set[int]
+
+
+class RememberedObjects(Protocol):
+    """A memory of objects by id."""
+
+    objects: Mapping[int, Remembered]
 
 
 class QueryFollower:
@@ -43,7 +56,7 @@ class QueryFollower:
 
     def follow(
         self,
-        bank: DenseBank,
+        bank: RememberedObjects,
         frame: int,
         features: FrameFeatures,
         object_ids: Sequence[int],
@@ -52,14 +65,14 @@ class QueryFollower:
         """Mask logits [h4, w4] of every object in a frame, joined with its dense reading if there is one."""
         return {i: self._follow(bank.objects[i], frame, features, readings.get(i)) for i in object_ids}
 
-    def _follow(self, item: ObjectMemory, frame: int, features: FrameFeatures, reading: DenseReading | None) -> Tensor:
+    def _follow(self, item: Remembered, frame: int, features: FrameFeatures, reading: DenseReading | None) -> Tensor:
         prompts = remembered_prompts([item.tokens[f] for f in read_frames(item, frame)])
         if reading is not None:
             add_dense_reading(prompts, reading.logits[None], reading.code[None])
         return self.decoder(features, prompts, discover=False).mask_logits[0, 0, 0]
 
 
-def read_frames(item: ObjectMemory, frame: int) -> list[int]:
+def read_frames(item: Remembered, frame: int) -> list[int]:
     """Frames whose tokens an object reads: its nearest permanent ones in order of time, then the last one."""
     permanent = [f for f in item.tokens if f in item.permanent]
     nearest = sorted(sorted(permanent, key=lambda f: (abs(f - frame), f))[:PERMANENT_READ])

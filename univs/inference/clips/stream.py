@@ -87,12 +87,7 @@ class ClipStream:
 
     def encode(self, frame: Tensor) -> FrameFeatures:
         """Features of one frame [3, H0, W0]; each frame needs to be encoded once only."""
-        image = self.model.normalised_frames([{"image": frame}])
-        height, width = image.shape[-2:]
-        below, right = (max(self.settings.square - side, 0) for side in (height, width))
-        features = self.model.encode(F.pad(image, (0, right, 0, below)))
-        features.image_size = (height, width)
-        return features
+        return encoded(self.model, frame, self.settings.square)
 
     @property
     def _next_clip(self) -> int:
@@ -168,6 +163,16 @@ class ClipStream:
     def _numbers(self, clip: Clip) -> Tensor:
         """Frame numbers of the clip, [T]."""
         return torch.arange(clip.first, clip.stop, device=clip.features.mask_features.device)
+
+
+def encoded(model: UniVS, frame: Tensor, square: int) -> FrameFeatures:
+    """Features of one frame [3, H0, W0], RGB in 0..255, padded to a square of ``square`` pixels if that is larger."""
+    image = model.normalised_frames([{"image": frame}])
+    height, width = image.shape[-2:]
+    below, right = (max(square - side, 0) for side in (height, width))
+    features = model.encode(F.pad(image, (0, right, 0, below)))
+    features.image_size = (height, width)
+    return features
 
 
 def _join(frames: list[FrameFeatures]) -> FrameFeatures:
