@@ -22,16 +22,16 @@ STUFF_OVERLAP = 0.6
 class Candidates:
     """Rows of M queries.
 
-    queries: [M] their numbers. scores: [M, K] class scores times mask quality. masks: [M, T, H/4, W/4] logits.
-    embeddings: [M, T, C]. boxes: [M, T, 4] in 0..1 of the padded frame. quality: [M].
+    queries: [M] their numbers. scores: [M, K] class scores times mask quality. embeddings: [M, T, C]. boxes:
+    [M, T, 4] in 0..1 of the padded frame. quality: [M]. all_masks: mask logits [Q, T, H/4, W/4] of all queries.
     """
 
     queries: Tensor
     scores: Tensor
-    masks: Tensor
     embeddings: Tensor
     boxes: Tensor
     quality: Tensor
+    all_masks: Tensor
 
     def __len__(self) -> int:
         return len(self.queries)
@@ -41,9 +41,22 @@ class Candidates:
         """Best class score [M]."""
         return self.scores.amax(1)
 
+    @property
+    def masks(self) -> Tensor:
+        """Mask logits [M, T, H/4, W/4]; a copy, made when it is read."""
+        return self.all_masks[self.queries]
+
     def pick(self, rows: Tensor) -> Candidates:
         """Those rows (numbers or bool), in this order."""
-        return Candidates(*(getattr(self, item.name)[rows] for item in fields(self)))
+        return Candidates(*(getattr(self, name)[rows] for name in _BY_ROW), self.all_masks)
+
+    def then(self, others: Candidates) -> Candidates:
+        """These and, behind them, others of the same clip."""
+        pairs = ((getattr(self, name), getattr(others, name)) for name in _BY_ROW)
+        return Candidates(*map(torch.cat, pairs), self.all_masks)
+
+
+_BY_ROW = [item.name for item in fields(Candidates) if item.name != "all_masks"]
 
 
 def all_candidates(clip: Clip) -> Candidates:
@@ -52,7 +65,7 @@ def all_candidates(clip: Clip) -> Candidates:
     quality = mask_quality(masks)
     scores = clip.prediction.class_logits[0, : len(masks)].sigmoid() * quality[:, None]
     queries = torch.arange(len(masks), device=masks.device)
-    return Candidates(queries, scores, masks, clip.learnable_embeddings(), mask_boxes(masks > 0), quality)
+    return Candidates(queries, scores, clip.learnable_embeddings(), mask_boxes(masks > 0), quality, masks)
 
 
 def instance_candidates(candidates: Candidates, settings: ClipSettings) -> Candidates:
@@ -70,8 +83,7 @@ def first_panoptic_candidates(candidates: Candidates, settings: ClipSettings, th
     found = _distinct_boxes(_best_first(candidates.pick(is_thing), MOST_THINGS), settings.nms_threshold)
     stuff = _best_first(candidates.pick(~is_thing), MOST_STUFF)
     first = stuff.masks[:, :1] > 0
-    stuff = stuff.pick(not_repeated(mask_iou(first, first)[..., 0], STUFF_OVERLAP))
-    return Candidates(*(torch.cat([getattr(part, item.name) for part in (found, stuff)]) for item in fields(found)))
+    return found.then(stuff.pick(not_repeated(mask_iou(first, first)[..., 0], STUFF_OVERLAP)))
 
 
 def _best_first(candidates: Candidates, most: int) -> Candidates:

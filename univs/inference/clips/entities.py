@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -68,9 +69,9 @@ class FoundObjects:
             score = state.mean_scores().amax(1) * similarity * quality
             kept = kept & self._owns_enough(clip.unpadded(logits), score)
         rows = kept.nonzero().flatten()
-        self._add_masks(state, clip, rows, logits[rows], quality[rows])
-        latest = state.mask_logits[rows, -clip.frames :] > 0
-        state.boxes[rows, -clip.frames :] = mask_boxes(latest)
+        self._add_masks(state, clip, rows, [logits[row] for row in rows.tolist()], quality[rows])
+        for row in rows.tolist():
+            state.boxes[row, -clip.frames :] = mask_boxes(state.mask_logits[row, -clip.frames :] > 0)
         state.embeddings[rows, -1] = running_mean(state.embeddings[rows, -1], embeddings[rows].mean(1))
 
     def _owns_enough(self, logits: Tensor, scores: Tensor) -> Tensor:
@@ -82,11 +83,14 @@ class FoundObjects:
             counted = counted + Shares.count(owner, probabilities > 0.5)
         return (counted.ratio > self.settings.entity_overlap_threshold) & (counted.both > 0)
 
-    def _add_masks(self, state: ObjectState, clip: Clip, rows: Tensor, logits: Tensor, quality: Tensor) -> None:
-        """Add mask logits [n, T, H, W] of the clip, and their qualities, to the objects of these rows."""
+    def _add_masks(
+        self, state: ObjectState, clip: Clip, rows: Tensor, logits: Sequence[Tensor], quality: Tensor
+    ) -> None:
+        """Add mask logits [T, H, W] of the clip, and their qualities, to the objects of these rows."""
         latest = slice(-clip.frames, None)
-        state.occurrence[rows, latest] += (logits > 0).flatten(2).any(2).float()
-        state.mask_logits[rows, latest] += logits
+        for row, masks in zip(rows.tolist(), logits, strict=True):
+            state.occurrence[row, latest] += (masks > 0).flatten(1).any(1).float()
+            state.mask_logits[row, latest] += masks
         state.quality[rows] += quality
 
     def take_in(self, state: ObjectState, clip: Clip) -> None:
@@ -104,8 +108,8 @@ class FoundObjects:
             least = max(settings.class_threshold, settings.first_score_floor)
             self._insert(state, clip, candidates.pick(candidates.best > least))
         elif len(state) and len(candidates):
-            left = candidates.pick(~self._match(state, clip, candidates))
-            left = left.pick(left.best > settings.class_threshold * settings.later_score_factor)
+            likely = candidates.best > settings.class_threshold * settings.later_score_factor
+            left = candidates.pick(likely & ~self._match(state, clip, candidates))
             self._insert(state, clip, left.pick(self._is_free(state, clip, left.masks)))
 
     def _match(self, state: ObjectState, clip: Clip, candidates: Candidates) -> Tensor:
@@ -120,7 +124,7 @@ class FoundObjects:
         state.embeddings[objects, -1] = running_mean(state.embeddings[objects, -1], found.embeddings.mean(1))
         same = values > self.settings.match_threshold * self.settings.mask_match_factor
         found = candidates.pick(queries[same])
-        self._add_masks(state, clip, rows[same], clip.enlarged(found.masks), found.quality)
+        self._add_masks(state, clip, rows[same], clip.enlarged(found.masks).unbind(), found.quality)
         matched = torch.zeros(len(candidates), dtype=torch.bool, device=queries.device)
         matched[queries[same]] = True
         return matched
@@ -135,6 +139,8 @@ class FoundObjects:
 
     def _insert(self, state: ObjectState, clip: Clip, found: Candidates) -> None:
         """Take in new objects; the slots of earlier clips and the frames before this one stay empty."""
+        if not len(found):
+            return
         rows = state.add(torch.arange(len(state), len(state) + len(found)))
         latest = slice(-clip.frames, None)
         state.first_frames[rows] = clip.first

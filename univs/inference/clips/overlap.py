@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from univs.inference.clips.arithmetic import count_pixels
+
 NOBODY = -1
 
 
@@ -42,7 +44,7 @@ class Shares:
     def count(cls, owner: Tensor, own: Tensor) -> Shares:
         """Pixels of objects whose own masks are ``own`` [N, ...] where ``owner`` [...] owns each pixel."""
         owned, both = (_count_rows(rows, len(own)) for rows in (owner, own_part(owner, own)))
-        return cls(owned, own.flatten(1).sum(1), both)
+        return cls(owned, count_pixels(own), both)
 
     def __add__(self, other: Shares) -> Shares:
         return Shares(self.owned + other.owned, self.own + other.own, self.both + other.both)

@@ -7,6 +7,7 @@ import functools
 import torch
 from torch import Tensor
 
+from univs.inference.clips.arithmetic import sure_pixels
 from univs.inference.clips.clip import Clip
 from univs.inference.clips.overlap import Shares, own_part, pixel_owner
 from univs.inference.clips.results import PanopticFrame, Segment, VideoSegments
@@ -74,10 +75,7 @@ class PanopticWindows:
 
 def _quality(clip: Clip, logits: Tensor) -> Tensor:
     """Mask quality [N] of logits [N, F, H, W] at the video's own size, frame by frame."""
-    inner, outer = (torch.zeros(len(logits), dtype=torch.int64, device=logits.device) for _ in range(2))
-    for frame in logits.split(1, dim=1):
-        flat = clip.at_video_size(frame).flatten(1)
-        inner, outer = inner + (flat > 1).sum(1), outer + (flat > -1).sum(1)
+    inner, outer = sum(sure_pixels(clip.at_video_size(frame)) for frame in logits.split(1, dim=1))
     return inner / outer.clamp(min=1)
 
 

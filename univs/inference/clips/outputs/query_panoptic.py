@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from univs.inference.clips.arithmetic import sure_pixels
 from univs.inference.clips.clip import Clip
 from univs.inference.clips.outputs.segments import SegmentNumbers
 from univs.inference.clips.outputs.store import FrameArrays
@@ -61,10 +62,8 @@ def _enlarged(masks: Tensor, rows: Tensor, clip: Clip) -> Tensor:
 
 def _quality(masks: FrameArrays, rows: Tensor, clip: Clip) -> Tensor:
     """Mask quality [n] on every fifth frame."""
-    inner, outer = (torch.zeros(len(rows), dtype=torch.int64, device=rows.device) for _ in range(2))
-    for number in range(0, len(masks), QUALITY_INTERVAL):
-        logits = _enlarged(masks[number], rows, clip).flatten(1)
-        inner, outer = inner + (logits > 1).sum(1), outer + (logits > -1).sum(1)
+    measured = range(0, len(masks), QUALITY_INTERVAL)
+    inner, outer = sum(sure_pixels(_enlarged(masks[number], rows, clip)) for number in measured)
     return inner / outer.clamp(min=1)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from univs.inference.clips.arithmetic import sure_pixels
 from univs.inference.clips.clip import Clip
 from univs.inference.clips.outputs.store import MaskRuns
 from univs.inference.clips.results import TrackScore, VideoTracks
@@ -31,8 +32,7 @@ class TracksOfQueries:
         """The next frame's mask logits [N, H/4, W/4]."""
         self._runs = self._runs or [MaskRuns(self._store) for _ in logits]
         enlarged = clip.enlarged(logits[:, None])
-        inside = clip.unpadded(enlarged)
-        self._pixels.append(torch.stack([(inside > level).flatten(1).sum(1) for level in (1.0, -1.0)]).int().cpu())
+        self._pixels.append(sure_pixels(clip.unpadded(enlarged)).int().cpu())
         for run, mask in zip(self._runs, clip.at_video_size(enlarged) > 0, strict=True):
             run.append(len(self._pixels) - 1, mask)
 
