@@ -27,8 +27,7 @@ def check_tracks(folder: Path, submission: Submission, expected: Expected | None
         try:
             member(entry, "score", float, where)
             masks = member(entry, "segmentations", list, where)
-            number = entry.get("video_id")
-            video = numbers.get(number) if isinstance(number, int | str) else None
+            video = _numbered(numbers, entry.get("video_id"))
         except UserError as error:
             yield Problem("malformed entries", str(error), MEND_ENTRY)
             continue
@@ -61,7 +60,7 @@ def check_objects(folder: Path, submission: Submission, expected: Expected | Non
             continue
         yield from _unknown_ids(entry, "image_id", where, numbers)
         yield from _unknown_category(entry, where, expected)
-        picture = numbers.get(entry.get("image_id"))
+        picture = _numbered(numbers, entry.get("image_id"))
         yield from _wrong_mask(mask, picture.size if picture else None, where)
 
 
@@ -120,6 +119,10 @@ def _burst_frames(
                 yield Problem("unlisted tracks", where, mend)
             code = entry.get("rle") if isinstance(entry, dict) else None
             yield from _wrong_mask({"size": list(size), "counts": code}, None, where, empty=False)
+
+
+def _numbered(numbers: Mapping[Any, ExpectedVideo], number: Any) -> ExpectedVideo | None:
+    return numbers.get(number) if isinstance(number, int | str) else None
 
 
 def _unknown_ids(entry: Mapping[str, Any], key: str, where: str, numbers: Mapping[Any, object]) -> Iterator[Problem]:
