@@ -23,9 +23,11 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.evaluation.tiny_layouts import write_layouts
 from tests.parity import published_shapes
 from univs.cli import demo, main
 from univs.config import get_config
+from univs.evaluation.benchmarks import benchmark_names
 from univs.inference.model_choice import choose_config, find_config
 from univs.inference.predictor import VideoPredictor
 from univs.modeling.build import build_model
@@ -111,7 +113,13 @@ def test_python_examples_run(page: Path, folder: Path, one_model: None) -> None:
 
 
 def given(page: Path, folder: Path) -> dict[str, object]:
-    """What the page of the result folder takes for granted: a video, masks of it, and their folder."""
+    """What the page of the result folder takes for granted: a video, masks of it, and their folder.
+
+    The page of evaluation takes benchmarks and predictions for granted.
+    """
+    if page.name == "EVALUATION.md":
+        write_layouts(folder)
+        write_frames(folder / "clips" / "alpha")
     if page.name != "RESULTS_FORMAT.md":
         return {}
     mask = np.zeros((32, 48), bool)
@@ -129,6 +137,7 @@ def given(page: Path, folder: Path) -> dict[str, object]:
 @pytest.mark.filterwarnings("ignore::univs.errors.SessionWarning")
 @pytest.mark.parametrize("page", pages_with("bash"), ids=name_of)
 def test_commands_work(page: Path, folder: Path, one_model: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    given(page, folder)
     for words in commands_of(page):
         tools = [word for word in words if TOOL.fullmatch(word)]
         if words[0] == "univs":
@@ -157,9 +166,14 @@ def run_univs(words: list[str], folder: Path) -> None:
         return
     assert main(words) == 0, words
     options = dict(zip(words, words[1:], strict=False))
-    if "--output" in options:
+    if words[0] == "submission":
+        assert Path(options.get("--output", ".")).exists()
+    elif words[0] == "score":
+        if "--list" not in words:
+            assert (folder / options.get("--output", f"output/score-{words[1]}") / "results.json").exists()
+    elif "--output" in options:
         written = {path.name for path in (folder / options["--output"]).iterdir()}
-        assert written >= {"masks", "results.json", "overlay.mp4"}
+        assert written >= {"masks", "results.json", *([] if "--no-overlay" in words else ["overlay.mp4"])}
     assert (folder / options.get("--save-session", ".")).exists()
 
 
@@ -229,6 +243,13 @@ def test_the_examples_of_help_work_as_printed(
         run_univs([*shlex.split(line)[1:], "--end", end], folder)
 
 
+def write_frames(folder: Path) -> None:
+    """A few frames of the size of the tiny benchmarks."""
+    folder.mkdir(parents=True)
+    for index in range(2):
+        Image.fromarray(np.full((30, 40, 3), 90, np.uint8)).save(folder / f"{index:05d}.jpg")
+
+
 def make_example_files(folder: Path) -> None:
     """The files that the examples name, cut from the bundled clip: clip.mp4, frames/, first.png."""
     frames = folder / "frames"
@@ -264,6 +285,12 @@ def test_links_lead_somewhere(page: Path) -> None:
         if not place.exists() or (anchor and anchor not in anchors_of(place)):
             dead.append(target)
     assert not dead
+
+
+def test_every_benchmark_has_a_command_in_the_page_of_evaluation() -> None:
+    commands = commands_of(ROOT / "docs" / "EVALUATION.md")
+    scored = {words[2] for words in commands if words[:2] == ["univs", "score"] and "--predictions" in words}
+    assert scored == set(benchmark_names())
 
 
 def test_every_page_is_reached_from_the_readme() -> None:

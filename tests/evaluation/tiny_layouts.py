@@ -20,6 +20,30 @@ from univs.evaluation.submissions.video import Video
 from univs.structures import FrameResult, ObjectResult
 from univs.video.palette import write_palette_mask
 
+TRUTH = {
+    **dict.fromkeys(("davis2016", "davis2017", "davis2017-unsupervised", "ref-davis17"), "DAVIS"),
+    "mose": "MOSE/Annotations",
+    "lvos": "LVOS",
+    "youtube-vos": "YouTube-VOS",
+    "viposeg": "VIPOSeg",
+    "ref-youtube-vos": "Ref-YouTube-VOS",
+    "mevis": "MeViS",
+    "a2d-sentences": "A2D",
+    "jhmdb-sentences": "JHMDB",
+    "davis-interactive": "DAVIS-interactive",
+    **{f"youtube-vis-{year}": f"YouTube-VIS-{year}" for year in (2019, 2021, 2022)},
+    "ovis": "OVIS",
+    "burst": "BURST",
+    "vspw": "VSPW",
+    "vipseg": "VIPSeg",
+    "cityscapes-vps": "Cityscapes-VPS",
+    "kitti-step": "KITTI-STEP",
+    "coco-panoptic": "COCO-panoptic",
+    "coco-instance": "COCO/instances.json",
+    "lvis": "LVIS/lvis_v1_val.json",
+}
+"""Where under ``data`` the truth of a benchmark lies."""
+
 SIZE = 30, 40
 VIDEOS = "alpha", "beta"
 FRAMES = tuple(f"{5 * index:05d}" for index in range(6))
@@ -35,8 +59,8 @@ def frame_of(index: int, shift: int = 0) -> FrameResult:
     return FrameResult(index, [ObjectResult(1, cat, 0.9, "cat", "0"), ObjectResult(2, sky, 0.8, "sky", "1")])
 
 
-def frames(shift: int = 0) -> list[tuple[str, FrameResult]]:
-    return [(name, frame_of(index, shift)) for index, name in enumerate(FRAMES)]
+def frames(shift: int = 0, names: tuple[str, ...] = FRAMES) -> list[tuple[str, FrameResult]]:
+    return [(name, frame_of(index, shift)) for index, name in enumerate(names)]
 
 
 def predict(folder: Path, name: str, numbers: Callable[[str], Video]) -> None:
@@ -44,7 +68,8 @@ def predict(folder: Path, name: str, numbers: Callable[[str], Video]) -> None:
     submission = SUBMISSIONS[name]
     with submission.writer(folder / "results" / name, CATEGORIES) as writer:
         for video in VIDEOS:
-            writer.add(numbers(video), frames(1))
+            listed = numbers(video)
+            writer.add(listed, frames(1, listed.frames))
 
 
 def plain_video(name: str) -> Video:
@@ -56,10 +81,10 @@ def write_json(path: Path, content: object) -> None:
     path.write_text(json.dumps(content))
 
 
-def write_masks(folder: Path) -> None:
+def write_masks(folder: Path, names: tuple[str, ...] = FRAMES) -> None:
     """Palette pictures of both videos."""
     for video in VIDEOS:
-        for name, result in frames():
+        for name, result in frames(0, names):
             write_palette_mask(folder / video / f"{name}.png", result.palette(*SIZE))
 
 
@@ -85,11 +110,13 @@ def mose(folder: Path) -> None:
 
 
 def lvos(folder: Path) -> None:
-    write_masks(folder / "data" / "LVOS" / "Annotations")
-    span = {"frame_range": {"start": FRAMES[0], "end": FRAMES[-1], "frame_nums": str(len(FRAMES))}}
+    names = tuple(f"{5 * index + 1:08d}" for index in range(len(FRAMES)))
+    write_masks(folder / "data" / "LVOS" / "Annotations", names)
+    span = {"frame_range": {"start": names[0], "end": names[-1], "frame_nums": str(len(names))}}
     videos = {video: {"objects": {"1": span, "2": span}} for video in VIDEOS}
     write_json(folder / "data" / "LVOS" / "valid_meta.json", {"videos": videos})
-    predict(folder, "lvos", plain_video)
+    (folder / "data" / "LVOS" / "unseen_videos.txt").write_text("beta\n")
+    predict(folder, "lvos", lambda name: Video(name, SIZE, names))
 
 
 def youtube_vos(folder: Path) -> None:
@@ -312,7 +339,8 @@ def interactive(folder: Path) -> None:
     path = folder / "results" / "davis-interactive" / "report.csv"
     path.parent.mkdir(parents=True)
     path.write_text("\n".join([head, *rows]) + "\n")
-    write_json(folder / "data" / "DAVIS-interactive" / "sequences.json", {video: 1 for video in VIDEOS})
+    about = {"num_scribbles": 1, "num_objects": 1}
+    write_json(folder / "data" / "DAVIS-interactive" / "sequences.json", {video: about for video in VIDEOS})
 
 
 LAYOUTS: tuple[Callable[[Path], None], ...] = (
