@@ -13,6 +13,7 @@ import numpy as np
 from univs.errors import UserError
 from univs.evaluation.annotations import coded_tracks, member, read_json, unique_by
 from univs.evaluation.benchmark import Benchmark, Parts, Scoring, Summary
+from univs.evaluation.benchmarks.lvis_pictures import lvis_matches
 from univs.evaluation.json_layouts import one_json
 from univs.evaluation.metrics.average_precision import mean_of_known
 from univs.evaluation.metrics.detection_average_precision import (
@@ -20,7 +21,6 @@ from univs.evaluation.metrics.detection_average_precision import (
     DetectionAveragePrecision,
     coco_matches,
     detection_figures,
-    lvis_matches,
 )
 
 RESULTS = "results.json: a list of detections (image_id, category_id, score, segmentation: RLE)"

@@ -1,11 +1,9 @@
-"""Average precision and recall of the instances of pictures, from the matches that pycocotools or lvis find."""
+"""Average precision and recall of the instances of pictures, from the matches that official programs find."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import logging
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -22,7 +20,6 @@ from univs.evaluation.metrics.average_precision import (
 AREAS = ("all", "small", "medium", "large")
 """Ranges of the area; of 32^2 and 96^2 pixels, the borders belong to both sides."""
 
-LOGGER = logging.getLogger(__name__)
 CELLS = len(AREAS) * len(IOU_THRESHOLDS)
 Entry = Mapping[str, Any]
 
@@ -45,7 +42,7 @@ class DetectionAveragePrecision:
         self._pictures: dict[int, dict[str, np.ndarray]] = {}
 
     def update(self, picture: int, part: Mapping[str, np.ndarray]) -> None:
-        """Add a picture, as ``coco_matches`` or ``lvis_matches`` give it."""
+        """Add a picture, as ``matches_of_picture`` gives it."""
         self._pictures[picture] = dict(part)
 
     @property
@@ -134,52 +131,10 @@ def coco_matches(picture: Entry, truth: Sequence[Entry], detections: Sequence[En
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation.evaluate()
     names = ("category_id", "dtScores", "dtMatches", "dtIgnore", "gtIgnore")
-    return _matches([[one[name] for name in names] for one in evaluation.evalImgs if one is not None])
+    return matches_of_picture([[one[name] for name in names] for one in evaluation.evalImgs if one is not None])
 
 
-def lvis_matches(
-    picture: Entry, truth: Sequence[Entry], detections: Sequence[Entry], categories: Sequence[Entry]
-) -> dict[str, np.ndarray]:
-    """Matches of a picture's masks by lvis: the best 300 detections, of categories that are known to be there or not.
-
-    As ``coco_matches``; ``picture`` has neg_category_ids and not_exhaustive_category_ids, ``categories`` frequencies.
-    """
-    from lvis import LVIS, LVISEval  # with Matplotlib too
-
-    present = {entry["category_id"] for entry in (*truth, *detections)}
-    content = {
-        "images": [picture],
-        "annotations": [dict(entry) for entry in truth],
-        "categories": [category for category in categories if category["id"] in present],
-    }
-    evaluation = LVISEval(_lvis(LVIS, content), _lvis_results(content, detections), "segm")
-    evaluation.evaluate()
-    names = ("category_id", "dt_scores", "dt_matches", "dt_ignore", "gt_ignore")
-    return _matches([[one[name] for name in names] for one in evaluation.eval_imgs if one is not None])
-
-
-def _lvis(kind: type, content: dict[str, Any]) -> Any:
-    """An index of lvis over content that is not in a file."""
-    index = kind.__new__(kind)
-    index.dataset = content
-    index.logger = LOGGER
-    index._create_index()
-    return index
-
-
-def _lvis_results(content: dict[str, Any], detections: Sequence[Entry]) -> Any:
-    from lvis import LVIS, LVISResults
-
-    # It warns at each picture that the format is taken for right.
-    logging.getLogger("lvis.results").setLevel(logging.ERROR)
-    if not detections:  # lvis looks at the first one
-        return _lvis(LVISResults, {**content, "annotations": []})
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return LVISResults(_lvis(LVIS, content), [dict(entry) for entry in detections])
-
-
-def _matches(found: Sequence[Sequence[Any]]) -> dict[str, np.ndarray]:
+def matches_of_picture(found: Sequence[Sequence[Any]]) -> dict[str, np.ndarray]:
     """Matches from the results of one picture by category and area range.
 
     A result is the category, the scores [D], the matches and whether they are ignored [T, D], and which true objects
