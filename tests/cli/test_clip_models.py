@@ -110,6 +110,7 @@ def test_objects_are_found(folder: Path, task: str, leaf: str, line: str) -> Non
     [
         ("--mask first.png@3 --end 2", "vos/univs_r50_davis17", "a mask for frame 3, and only frames 0 to 2 run"),
         ("--mask first.png --start 5 --end 99", "vos/univs_r50_davis17", "frames 0 to 7"),
+        ("--categories a --task vps --backward", "vps/univs_r50_vipseg", "goes through a video once; leave clicks"),
         ("--text 1:dog", "vos/univs_r50_davis17", "need a mask in some frame"),
         ("--mask first.png", "rvos/univs_r50_refdavis", "no sentence that says what to look for"),
         ("--mask first.png --set INPUT.MIN_SIZE_TEST", "vos/univs_r50_davis17", "write KEY=VALUE"),

@@ -81,10 +81,12 @@ def test_a_file_of_another_model_is_refused_in_a_sentence(tmp_path: Path) -> Non
         load_segmenter("univs_mini", tmp_path / "w.pth", "cpu")
 
 
-def test_a_session_asks_for_a_model_with_a_dense_memory(tmp_path: Path) -> None:
+def test_a_session_runs_a_published_model(tmp_path: Path) -> None:
     config = write_config(tmp_path / "small.yaml")
-    with pytest.raises(UserError, match="w.pth has no dense memory and sees clips"):
-        load_segmenter(config, write_published(tmp_path / "w.pth", small_model()), "cpu")
+    segmenter = load_segmenter(config, write_published(tmp_path / "w.pth", small_model()), "cpu")
+    assert segmenter.name.startswith("w-")
+    state = segmenter.model.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in small_model().state_dict().items())
 
 
 # --- which config -------------------------------------------------------------------------------------------------

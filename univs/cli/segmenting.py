@@ -47,7 +47,9 @@ def segment_video(arguments: argparse.Namespace) -> int:
     if loaded is not None and loaded.model.dense_memory is None and not _needs_session(arguments, prompts):
         return _segment_clips(arguments, prompts, task, loaded, video)
     if task.clips:
-        raise UserError(f"The task {task.name} ({task.title}) needs a published model; give its --weights.")
+        missing = "needs a published model; give its --weights"
+        once = "goes through a video once; leave clicks, boxes, scribbles, --backward and sessions out"
+        raise UserError(f"The task {task.name} ({task.title}) {missing if loaded is None else once}.")
     with _open_session(arguments, task, loaded, device, video) as session:
         for prompt in prompts:
             prompt.edit(session)

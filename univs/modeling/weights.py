@@ -158,6 +158,7 @@ def select(
             f"The weights {weights.file} are a {weights.title}, which training can start from but no whole UniVS model."
         )
     if not report.complete and not partial:
+        _check_encoder(own, weights)
         raise UserError(
             f"The weights {weights.file} do not fit the model: {_reason(own, weights)}{report.describe()}. Use the "
             "configuration that they were trained with, or set MODEL.WEIGHTS_PARTIAL to load what fits."
@@ -202,12 +203,19 @@ def _averaged(model: nn.Module, weights: WeightSource, report: LoadReport) -> di
     return {**weights.tensors, **{name: value for name, value in weights.averaged.items() if name in trained}}
 
 
-def _reason(own: Mapping[str, Tensor], weights: WeightSource) -> str:
-    """The likeliest mistake in words, with a semicolon behind it; empty if the names must speak for themselves."""
+def _check_encoder(own: Mapping[str, Tensor], weights: WeightSource) -> None:
+    """Another image encoder explains everything else that does not fit."""
     theirs, ours = backbone_of(weights.tensors), backbone_of(own)
     if theirs.title != ours.title:
-        fitting = f", and configurations with '{theirs.key}' in their name fit" if theirs.key else ""
-        return f"they are a {weights.title}, the configuration asks for {ours.title}{fitting}; "
+        fitting = f"one with '{theirs.key}' in its name" if theirs.key else "the one that they were trained with"
+        raise UserError(
+            f"The weights {weights.file} are a {weights.title}, and the configuration asks for {ours.title}; use "
+            f"{fitting}."
+        )
+
+
+def _reason(own: Mapping[str, Tensor], weights: WeightSource) -> str:
+    """The likeliest mistake in words, with a semicolon behind it; empty if the names must speak for themselves."""
     parts = {name.split(".")[0] for name in own}
     lacking = sorted(parts - {name.split(".")[0] for name in weights.tensors})
     surplus = sorted({name.split(".")[0] for name in weights.tensors} - parts)
