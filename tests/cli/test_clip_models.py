@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from tests import rule
 from tests.inference.fake import square_at, squares
 from tests.published_file import STATIC_TEXT, small_model, write_config, write_published
 from univs.cli import main
+from univs.data.vocabulary import read_vocabulary
 from univs.video.palette import write_palette_mask
 
 COUNT, SIZE, SIDE = 8, (64, 96), 24
@@ -137,6 +140,15 @@ def test_objects_are_prompted_by_hand(folder: Path) -> None:
     options = "--session session.univs --weights univs_stage3.pth --config config.yaml --device cpu --output out"
     assert main(["demo", *options.split(), "--no-overlay", "--backward"]) == 0
     assert all((ids_of(folder, index) == ids).all() for index, ids in enumerate(before))
+
+
+def test_the_published_table_of_classes_needs_no_text_encoder(folder: Path) -> None:
+    table = torch.from_numpy(rule.weight("a", "clip_cls_text_emb", (3938, 256))).half()
+    torch.save(table, "combined_datasets_cls_emb_rn50x4.pth")
+    options = "--set MODEL.UNIVS.TEXT.CLASS_EMBEDDINGS=combined_datasets_cls_emb_rn50x4.pth"
+    assert run(f"--task vss {options} --set MODEL.UNIVS.TEXT.ENCODER=NONE", "vss/univs_r50_vspw") == 0
+    assert {item["category"] for item in report(folder)["objects"]} <= set(read_vocabulary("vspw").names)
+    assert not (folder / "cache").exists()
 
 
 def test_keys_of_the_configuration_can_be_changed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
