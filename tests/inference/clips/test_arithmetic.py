@@ -104,4 +104,4 @@ def test_repeats_are_those_of_better_ones_even_of_dropped_ones():
 def test_classes_of_pixels_are_sums_over_queries():
     scores = torch.tensor([[0.9, 0.0], [0.0, 0.5], [0.0, 0.5]])
     logits = torch.tensor([[9.0, 0.0], [-9.0, 0.0], [9.0, 9.0]])
-    assert class_map(scores, logits).tolist() == [0, 1]
+    assert class_map(scores, logits, lambda masks: masks).tolist() == [0, 1]

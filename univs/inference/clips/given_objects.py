@@ -13,7 +13,7 @@ from univs.inference.clips.arithmetic import (
     self_similarity,
 )
 from univs.inference.clips.clip import Clip
-from univs.inference.clips.overlap import class_map, pixel_owner
+from univs.inference.clips.overlap import QUERIES_AT_ONCE, class_map, pixel_owner
 from univs.inference.clips.results import FrameMasks
 from univs.inference.clips.seeds import VideoSeeds
 from univs.inference.clips.settings import ClipSettings
@@ -27,8 +27,6 @@ LARGE_AREA = 96 * 96
 HIDDEN_SHARE = 0.25
 # logit of the pixels that a semantic map adds to a stuff object
 STUFF_LOGIT = 10.0
-# of all queries, so many are enlarged together
-QUERIES_AT_ONCE = 25
 
 
 class GivenObjects:
@@ -161,8 +159,7 @@ class GivenObjects:
         chunks = masks.split(QUERIES_AT_ONCE)
         quality = torch.cat([mask_quality(clip.unpadded(clip.enlarged(chunk))) for chunk in chunks])
         scores = clip.prediction.class_logits[0, :learnable].sigmoid() * quality[:, None]
-        frames = [clip.enlarged(frame)[:, 0] for frame in masks.split(1, dim=1)]
-        return torch.stack([class_map(scores, frame) for frame in frames])
+        return torch.cat([class_map(scores, frame, clip.enlarged) for frame in masks.split(1, dim=1)])
 
     def give_out(self, state: ObjectState, clip: Clip) -> list[FrameMasks]:
         """The first s frames of the clip; as published the clip's last frame is never among them."""

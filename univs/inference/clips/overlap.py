@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor
 from univs.inference.clips.arithmetic import count_pixels
 
 NOBODY = -1
+# so many queries are enlarged together
+QUERIES_AT_ONCE = 25
 
 
 def pixel_owner(claims: Tensor, wanted: Tensor) -> Tensor:
@@ -74,9 +77,11 @@ def not_repeated(overlaps: Tensor, threshold: float) -> Tensor:
     return ~(overlaps.triu(1) >= threshold).any(0)
 
 
-def class_map(scores: Tensor, logits: Tensor) -> Tensor:
+def class_map(scores: Tensor, masks: Tensor, enlarge: Callable[[Tensor], Tensor]) -> Tensor:
     """The class with the largest sum of score times mask probability over the Q queries at each pixel.
 
-    scores: [Q, K]; logits: [Q, ...]. Returns int64 [...].
+    scores: [Q, K]; masks: logits [Q, ...]; enlarge: makes logits of the wanted size of a few of them, because those of
+    all queries together are large. Returns int64 of that size.
     """
-    return torch.einsum("qk,q...->k...", scores, logits.sigmoid()).argmax(0)
+    parts = zip(scores.split(QUERIES_AT_ONCE), masks.split(QUERIES_AT_ONCE), strict=True)
+    return sum(torch.einsum("qk,q...->k...", some, enlarge(logits).sigmoid()) for some, logits in parts).argmax(0)

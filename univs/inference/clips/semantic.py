@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from univs.inference.clips.arithmetic import mask_quality
 from univs.inference.clips.clip import Clip
-from univs.inference.clips.overlap import class_map
+from univs.inference.clips.overlap import QUERIES_AT_ONCE, class_map
 from univs.inference.clips.results import SemanticFrame
 from univs.inference.clips.seeds import VideoSeeds
 from univs.inference.clips.settings import ClipSettings
 from univs.inference.clips.state import ObjectState
-
-# so many queries are enlarged together
-QUERIES_AT_ONCE = 25
 
 
 class SemanticMaps:
@@ -58,7 +57,7 @@ def semantic_frames(clip: Clip, start: int, stop: int) -> list[SemanticFrame]:
     quality = torch.cat([mask_quality(_nearest(clip, _at_input(clip, part))) for part in masks.split(QUERIES_AT_ONCE)])
     scores = clip.prediction.class_logits[0, : len(masks)].sigmoid() * quality[:, None]
     # a pixel's class depends on its own logits alone, so that the map may be made before the second resizing
-    maps = torch.stack([class_map(scores, _at_input(clip, frame)[:, 0]) for frame in masks.split(1, dim=1)])
+    maps = torch.cat([class_map(scores, frame, partial(_at_input, clip)) for frame in masks.split(1, dim=1)])
     maps = _nearest(clip, maps[None].float())[0].to(torch.int64)
     return [SemanticFrame(clip.first + start + number, classes) for number, classes in enumerate(maps)]
 
