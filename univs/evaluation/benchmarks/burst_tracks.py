@@ -21,6 +21,10 @@ from univs.evaluation.metrics.track_map import TrackSizes, matched_tracks
 from univs.evaluation.track_similarity import ClassRule, ClassTables, VideoSimilarity, counts_of
 
 TASKS = ("class_guided", "exemplar_guided", "open_world")
+AS_INTENDED = "exemplars_as_intended"
+"""What the official program means to do with exemplars and does not: score tracks of the ground truth only, with the
+categories that they have there."""
+
 SUBSETS = ("all", "common", "uncommon")
 ONE_CLASS = 1
 """The class that stands for every object in the open world, also where lists of categories are looked up."""
@@ -100,13 +104,24 @@ class BurstScoring(Scoring):
                 if self._open_world:
                     truth, prediction = _as_one_class(truth), _as_one_class(prediction)
                 parts[subset] = self._classes(video, truth, prediction)
+                if self._options["task"] == "exemplar_guided":
+                    known = self._prediction_of(sequence, video, frames, of_exemplars=True)
+                    parts[AS_INTENDED] = self._classes(video, truth, known)
         return parts
 
-    def _prediction_of(self, sequence: str, video: Mapping[str, Any], frames: Sequence[str]) -> VideoTracks:
+    def _prediction_of(
+        self, sequence: str, video: Mapping[str, Any], frames: Sequence[str], of_exemplars: bool = False
+    ) -> VideoTracks:
+        """of_exemplars: only tracks of the ground truth, with the categories that they have there."""
         found = self._predicted.videos.get(sequence)
         if found is None:
-            nothing = {**video, "track_category_ids": {}, "segmentations": [{} for _ in frames]}
-            return video_tracks(nothing, frames, (), sequence)
+            found = {**video, "track_category_ids": {}, "segmentations": [{} for _ in frames]}
+        if of_exemplars:
+            kinds = video["track_category_ids"]
+            seen = [
+                {track: mask for track, mask in frame.items() if track in kinds} for frame in found["segmentations"]
+            ]
+            found = {**found, "track_category_ids": kinds, "segmentations": seen}
         return video_tracks(found, frames, (), f"{sequence} of {self._predictions}")
 
     def _classes(self, video: Mapping[str, Any], truth: VideoTracks, prediction: VideoTracks) -> dict[int, Any]:
@@ -120,16 +135,10 @@ class BurstScoring(Scoring):
         }
 
     def summarise(self, measured: Mapping[str, Parts]) -> Summary:
-        names = [name for name in self.sequences() if name in measured]
         details, masks, counts, objects = {}, {}, {}, []
         for subset, file in self._true_files.items():
             categories = _categories(file, self._open_world)
-            found: dict[int, list[Any]] = {category: [] for category in categories}
-            for name in names:
-                for category, part in measured[name].get(subset, {}).items():
-                    if int(category) in found:
-                        found[int(category)].append(part)
-            figures = {category: class_figures(parts) for category, parts in found.items()}
+            figures = self._by_class(measured, subset, categories)
             details[subset] = details_of(figures, categories, "hota", counted=not self._open_world)
             counts[subset] = {categories[category]: one["count"] for category, one in figures.items()}
             masks[subset] = details_of(figures, categories, "hota_masks", counted=not self._open_world)
@@ -141,7 +150,23 @@ class BurstScoring(Scoring):
         corrected: dict[str, Any] = {"mask_iou": {"table": mask_table, "details": without_tracks(masks)}}
         if self._open_world:
             corrected["Count"] = counts
+        if self._options["task"] == "exemplar_guided":
+            figures = self._by_class(measured, AS_INTENDED, categories)
+            intended = {"all": details_of(figures, categories, "hota", counted=True)}
+            corrected[AS_INTENDED] = {"table": table_of(intended, groups, False), "details": intended}
         return Summary({"table": table, "details": details}, lines, corrected, objects)
+
+    def _by_class(
+        self, measured: Mapping[str, Parts], subset: str, categories: Mapping[int, str]
+    ) -> dict[int, dict[str, Any]]:
+        """Figures of each class over the measured videos."""
+        found: dict[int, list[Any]] = {category: [] for category in categories}
+        for name in self.sequences():
+            if name in measured:
+                for category, part in measured[name].get(subset, {}).items():
+                    if int(category) in found:
+                        found[int(category)].append(part)
+        return {category: class_figures(parts) for category, parts in found.items()}
 
     def _groups(self) -> dict[str, set[str] | None]:
         """Names of the classes of each column of the table; None: all."""

@@ -87,10 +87,11 @@ class CodedTracks:
 def _codes_and_sizes(present: Sequence[tuple[int, int, Any]]) -> tuple[list[str], np.ndarray]:
     try:
         codes = [mask["counts"] for _, _, mask in present]
-        sizes = np.array([mask["size"] for _, _, mask in present])
-        if {*map(type, codes)} == {str} and sizes.dtype == np.int64 and sizes.shape == (len(codes), 2):
-            if (sizes > 0).all():
-                return codes, sizes
+        given = [mask["size"] for _, _, mask in present]
+        alike = given.count(given[0]) == len(given)
+        sizes = np.array(given[:1] if alike else given)
+        if {*map(type, codes)} == {str} and sizes.dtype == np.int64 and sizes.shape[1:] == (2,) and (sizes > 0).all():
+            return codes, np.broadcast_to(sizes, (len(codes), 2))
     except (TypeError, KeyError, ValueError):
         pass
     row, frame, _ = next(found for found in present if not _is_coded(found[2]))

@@ -79,31 +79,32 @@ class TrackAveragePrecision:
         Videos count in the order of their names, which decides between equal scores.
         """
         videos = [self._videos[video] for video in sorted(self._videos)]
-        found = {category: self._of_category(videos, category, id_zero_matches) for category in self.categories}
+        table = _joined(videos, id_zero_matches)
+        found = {category: _of_category(table, category) for category in self.categories}
         per_category = {category: _category_figures(*parts) for category, parts in found.items()}
         return {"stats": _stats([parts for parts in found.values()]), "per_category": per_category}
 
-    def _of_category(
-        self, videos: Sequence[Mapping[str, np.ndarray]], category: int, id_zero_matches: bool
-    ) -> tuple[PrecisionRecall, np.ndarray]:
-        """Precision and recall of all AREAS, and the final recall [len(MOST_DETECTIONS), T] over all areas."""
-        scores, ranks, right, wrong = [np.zeros(0)], [np.zeros(0, int)], [], []
-        positives = np.zeros(len(AREAS), np.int64)
-        empty = np.zeros((len(AREAS), len(IOU_THRESHOLDS), 0), bool)
-        for video in videos:
-            positives += (~video["truth_ignored"][:, video["truth_categories"] == category]).sum(1)
-            chosen = np.flatnonzero(video["categories"] == category)
-            if len(chosen):
-                scores.append(video["scores"][chosen])
-                ranks.append(video["ranks"][chosen])
-                good, bad = _outcomes(video, chosen, id_zero_matches)
-                right.append(good)
-                wrong.append(bad)
-        right, wrong = (np.concatenate([empty, *parts], -1) for parts in (right, wrong))
-        rank = np.concatenate(ranks)
-        found = [right[0][:, rank < most].sum(-1) for most in MOST_DETECTIONS]
-        recall = np.stack(found) / positives[0] if positives[0] else np.full((3, len(IOU_THRESHOLDS)), ABSENT)
-        return precision_recall(np.concatenate(scores), right, wrong, positives), recall
+
+def _joined(videos: Sequence[Mapping[str, np.ndarray]], id_zero_matches: bool) -> dict[str, np.ndarray]:
+    """The detections of all videos, with the outcomes ``right`` and ``wrong`` [A, T, D'], and their true tracks."""
+    none = np.zeros((len(AREAS), len(IOU_THRESHOLDS), 0), bool)
+    outcomes = [_outcomes(video, id_zero_matches) for video in videos]
+    names = ("categories", "scores", "ranks", "truth_categories", "truth_ignored")
+    empty = {name: none[:, 0] if name == "truth_ignored" else none[0, 0] for name in names}
+    table = {name: np.concatenate([empty[name], *(video[name] for video in videos)], -1) for name in names}
+    for place, name in enumerate(("right", "wrong")):
+        table[name] = np.concatenate([none, *(outcome[place] for outcome in outcomes)], -1)
+    return table
+
+
+def _of_category(table: Mapping[str, np.ndarray], category: int) -> tuple[PrecisionRecall, np.ndarray]:
+    """Precision and recall of all AREAS, and the final recall [len(MOST_DETECTIONS), T] over all areas."""
+    positives = (~table["truth_ignored"][:, table["truth_categories"] == category]).sum(1)
+    chosen = np.flatnonzero(table["categories"] == category)
+    right, wrong, ranks = table["right"][..., chosen], table["wrong"][..., chosen], table["ranks"][chosen]
+    found = np.stack([right[0][:, ranks < most].sum(-1) for most in MOST_DETECTIONS])
+    recall = found / positives[0] if positives[0] else np.full(found.shape, ABSENT)
+    return precision_recall(table["scores"][chosen].astype(np.float64), right, wrong, positives), recall
 
 
 def matched_video(truth: TrueTracks, prediction: PredictedTracks) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -159,16 +160,13 @@ def _ignored(video: Mapping[str, np.ndarray], matches: np.ndarray, unmatched: np
     return by_match | (unmatched & video["outside"][:, None])
 
 
-def _outcomes(
-    video: Mapping[str, np.ndarray], chosen: np.ndarray, id_zero_matches: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Which of the ``chosen`` detections are right and which are wrong, [A, T, N] both."""
+def _outcomes(video: Mapping[str, np.ndarray], id_zero_matches: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Which of a video's detections are right and which are wrong, [A, T, D'] both."""
     ids, ignored = matched_ids(video)
     matched = ids != 0
-    if id_zero_matches:
+    if id_zero_matches and len(video["truth_ids"]):
         matched = video["matches"] >= 0
-        ignored = _ignored(video, video["matches"], ~matched) if len(video["truth_ids"]) else ignored
-    matched, ignored = matched[..., chosen], ignored[..., chosen]
+        ignored = _ignored(video, video["matches"], ~matched)
     return matched & ~ignored, ~matched & ~ignored
 
 
