@@ -69,6 +69,22 @@ def pair_counts(first: np.ndarray, second: np.ndarray) -> PairCounts:
     return counted_pairs(values_at(first, starts), values_at(second, starts), lengths)
 
 
+def label_pair_table(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Numbers of pixels [256, 256] int64 by the values of two pictures [H, W] uint8 of one size.
+
+    Raises:
+        ValueError: pictures of different sizes.
+    """
+    if first.shape != second.shape:
+        raise ValueError(f"pictures of {first.shape} and {second.shape} pixels cannot be compared")
+    pairs = first.astype(np.uint16) << 8
+    pairs |= second
+    pairs = pairs.reshape(-1)
+    starts = np.concatenate((np.zeros(min(len(pairs), 1), np.int64), np.flatnonzero(pairs[1:] != pairs[:-1]) + 1))
+    lengths = np.diff(starts, append=len(pairs))
+    return np.bincount(pairs[starts], lengths, 1 << 16).astype(np.int64).reshape(256, 256)
+
+
 def counted_pairs(first: np.ndarray, second: np.ndarray, counts: np.ndarray) -> PairCounts:
     """The pairs (first, second) [N], values from 0 to 2^31 - 1, with the counts [N] of equal ones added up."""
     keys, sums = _summed(first.astype(np.int64) * MAX_VALUE + second, counts)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from univs.evaluation.metrics.pixel_counts import pair_counts
+from univs.evaluation.metrics.pixel_counts import label_pair_table
 
 VOID_LABELS = (0, 255)
 """Labels of the ground truth that are no class: "other" and "not annotated"."""
@@ -89,10 +89,7 @@ def label_table(prediction: np.ndarray, truth: np.ndarray, classes: int) -> np.n
     Raises:
         ValueError: different sizes, or a prediction so far out of range that no cell is left for it.
     """
-    pairs = pair_counts(truth, prediction)
-    valid = (pairs.first > 0) & (pairs.first <= classes)
-    table = np.zeros((classes, 256), np.int64)
-    table[pairs.first[valid] - 1, pairs.second[valid]] = pairs.counts[valid]
+    table = label_pair_table(truth, prediction)[1 : classes + 1]
     beyond = np.argwhere(table[:, classes:])
     late = beyond[(beyond[:, 0] + 1) * classes + beyond[:, 1] >= classes * classes]
     if len(late):
