@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 
 from univs.evaluation.metrics.label_outlines import LabelMap
 from univs.evaluation.metrics.object_series import mean
 from univs.evaluation.metrics.records import Records
 from univs.evaluation.metrics.region_boundary import region_table
+from univs.evaluation.metrics.scratch import scratch
 
 DILATION_RATIO = 0.02
 MOST_OBJECTS_OF_DECAY = 60
@@ -25,21 +25,44 @@ def boundary_distance(size: tuple[int, int], ratio: float = DILATION_RATIO) -> i
 
 
 def rims(labels: np.ndarray, ratio: float = DILATION_RATIO) -> np.ndarray:
-    """Labels [H, W] (8 or 16 bits) where another label or the outside is near, 0 elsewhere.
+    """Labels [H, W] where another label or the outside is near, 0 elsewhere.
 
-    That is what is left of each mask without its erosion by a square of 2 d + 1 pixels, d the boundary distance.
+    That is what is left of each mask without its erosion by a square of 2 d + 1 pixels, d the boundary distance: the
+    square holds one label only if the four labels around each of its 2 d by 2 d inner corners are the same.
     """
-    side = 2 * boundary_distance(labels.shape, ratio) + 1
-    square = np.ones((side, side), np.uint8)
-    framed = cv2.copyMakeBorder(labels, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
-    near_another = (cv2.erode(framed, square) != cv2.dilate(framed, square))[1:-1, 1:-1]
-    return labels * near_another
+    (height, width), distance = labels.shape, boundary_distance(labels.shape, ratio)
+    shape, stride = (height + 2 * distance + 2, width + 2 * distance + 2), width + 2 * distance + 2
+    flat = scratch("framed labels", shape[0] * stride, labels.dtype)
+    flat[:] = 0
+    flat.reshape(shape)[distance + 1 :, distance + 1 :][:height, :width] = labels
+    corners, spare = scratch("corners", len(flat)), scratch("more corners", len(flat))
+    corners[:], spare[:] = False, False
+    for step in (1, stride, stride + 1):
+        np.not_equal(flat[:-step], flat[step:], out=spare[:-step])
+        corners |= spare
+    corners, spare = _spread(corners, spare, 1, 2 * distance)
+    corners, _ = _spread(corners, spare, stride, 2 * distance)
+    return labels * corners.reshape(shape)[1:, 1:][:height, :width]
+
+
+def _spread(flags: np.ndarray, spare: np.ndarray, step: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Whether any flag among ``length`` is set from each place on, ``step`` apart: the answers and the other buffer.
+
+    What is known of 1, 2, 4, ... places gives what is to be known of twice as many.
+    """
+    known = 1
+    while known < length:
+        shift = min(known, length - known) * step
+        np.logical_or(flags[:-shift], flags[shift:], out=spare[:-shift])
+        spare[-shift:] = flags[-shift:]
+        flags, spare, known = spare, flags, known + shift // step
+    return flags, spare
 
 
 def region_rim_scores(
     prediction: np.ndarray, truth: np.ndarray, objects: Sequence[int], ratio: float = DILATION_RATIO
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mask IoU and boundary IoU [N] of objects in two label maps [H, W] of 8 or 16 bits; 1 where both lack one."""
+    """Mask IoU and boundary IoU [N] of objects in two label maps [H, W]; 1 where both lack one."""
     if prediction.shape != truth.shape:
         raise ValueError(f"The prediction has the size {prediction.shape}, the ground truth {truth.shape}.")
     pairs = (prediction, truth), (rims(prediction, ratio), rims(truth, ratio))

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from univs.evaluation.metrics.scratch import scratch
+
 _WORD = 8  # flags are looked through eight at a time
 _BAND = 1 << 17  # pixels
 _LANES = 32  # pixels that OpenCV takes at once; it is slow on what is left of a row
@@ -82,7 +84,7 @@ def _look_through(flat: np.ndarray, size: tuple[int, int], steps: Sequence[int],
     """
     height, width = size
     band = max(_BAND // max(width, 1), 1)
-    flags, more = (np.zeros(-(-band * width // _WORD) * _WORD, bool) for _ in range(2))
+    flags, more = (scratch(purpose, -(-band * width // _WORD) * _WORD) for purpose in ("changes", "more changes"))
     found = [np.zeros(0, np.intp)]
     for top in range(0, height, band):
         start, count = top * width, (min(top + band, height) - top) * width
