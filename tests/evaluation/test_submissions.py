@@ -170,6 +170,10 @@ def test_wrong_result_folders_are_one_sentence(result_folder: Path, tmp_path: Pa
     path.write_text(json.dumps(content))
     with pytest.raises(UserError, match="malformed mask of object 1"):
         pack_results([result_folder], submission, tmp_path / "s.zip")
+    for key in ("video", "frames", "objects"):
+        path.write_text(json.dumps({name: value for name, value in content.items() if name != key}))
+        with pytest.raises(UserError, match=f"has no '{key}'"):
+            pack_results([result_folder], submission, tmp_path / "s.zip")
     path.write_text("{}")
     with pytest.raises(UserError, match="not written by"):
         pack_results([result_folder], submission, tmp_path / "s.zip")

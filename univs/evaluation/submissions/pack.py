@@ -93,8 +93,10 @@ def _add_folder(writer: SubmissionWriter, submission: Submission, folder: Path, 
         known = ", ".join(list(expected.videos)[:3])
         raise UserError(f"The list has no video {name!r} but {known}, ...; name result folders like the videos.")
     video = expected.videos[name] if expected else ExpectedVideo(name)
-    size = (content["video"]["height"], content["video"]["width"])
-    add_results(writer, submission, video, read_frames(content, str(folder / "results.json")), size)
+    where = str(folder / "results.json")
+    about = member(content, "video", dict, where)
+    size = (member(about, "height", int, where), member(about, "width", int, where))
+    add_results(writer, submission, video, read_frames(content, where), size)
     return name
 
 
@@ -121,7 +123,8 @@ def _object(item: dict[str, Any], entry: dict[str, Any], where: str) -> ObjectRe
     except ValueError as error:
         raise UserError(f"{where} has a malformed mask of object {item.get('id')}: {error}.") from error
     mask = coco_mask.decode(code).astype(bool)
-    return ObjectResult(item["id"], mask, float(entry["score"]), item.get("category"), item.get("name"))
+    number, score = member(item, "id", int, where), float(member(entry, "score", float, where))
+    return ObjectResult(number, mask, score, item.get("category"), item.get("name"))
 
 
 def zip_folder(folder: Path, path: Path) -> None:
