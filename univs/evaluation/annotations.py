@@ -163,12 +163,12 @@ def check_listed(segments: FrameSegments, ids: np.ndarray, where: str, picture: 
     Raises:
         BrokenSequence: one that is only in the list or only in the picture.
     """
-    unlisted = np.setdiff1d(ids[ids != 0], segments.ids)
-    if len(unlisted):
-        raise BrokenSequence(f"{picture} has the segment id {unlisted[0]}, which {where} does not list.")
-    absent = np.setdiff1d(segments.ids, ids)
-    if len(absent):
-        raise BrokenSequence(f"{where} lists the segment id {absent[0]}, which {picture} does not have.")
+    painted, known = set(ids.tolist()), set(segments.ids.tolist())
+    unlisted, absent = painted - known - {0}, known - painted
+    if unlisted:
+        raise BrokenSequence(f"{picture} has the segment id {min(unlisted)}, which {where} does not list.")
+    if absent:
+        raise BrokenSequence(f"{where} lists the segment id {min(absent)}, which {picture} does not have.")
 
 
 def coded_tracks(tracks: Sequence[Sequence[Any]], names: Sequence[str]) -> CodedTracks:

@@ -62,7 +62,7 @@ def _read(path: Path, colour_types: Collection[int], modes: Collection[str], exp
     try:
         content = path.read_bytes()
         chunks = _chunks(content)
-        picture = _fast(chunks, colour_types)
+        picture = _fast(content, chunks, colour_types)
         return picture if picture is not None else _any(path, modes, expected)
     except FileNotFoundError as error:
         raise BrokenSequence(f"{path} is missing; {expected} is expected there.") from error
@@ -97,23 +97,26 @@ def _chunks(content: bytes) -> dict[bytes, bytes]:
     return {kind: b"".join(bodies) for kind, bodies in chunks.items()}
 
 
-def _fast(chunks: dict[bytes, bytes], colour_types: Collection[int]) -> np.ndarray | None:
-    """A plain picture of 8 bits by OpenCV, indices of a palette as they are; None for any other.
-
-    Only the header and the pixels are handed on: no colour is corrected, and no palette applied.
-    """
+def _fast(content: bytes, chunks: dict[bytes, bytes], colour_types: Collection[int]) -> np.ndarray | None:
+    """A plain picture of 8 bits by OpenCV, indices of a palette as they are; None for any other."""
     width, height, bits, colour_type, *rest = HEADER.unpack(chunks[b"IHDR"])
     if bits != 8 or colour_type not in colour_types or any(rest):
         return None
     check_pixel_count(height, width, "A picture")
-    header = HEADER.pack(width, height, bits, COLOUR if colour_type == COLOUR else GREY, *rest)
-    parts = ((b"IHDR", header), (b"IDAT", chunks.get(b"IDAT", b"")), (b"IEND", b""))
-    plain = SIGNATURE + b"".join(
+    if colour_type == PALETTE or not chunks.keys() <= {b"IHDR", b"IDAT", b"IEND"}:
+        header = HEADER.pack(width, height, bits, COLOUR if colour_type == COLOUR else GREY, *rest)
+        content = _plain(header, chunks.get(b"IDAT", b""))
+    flag = cv2.IMREAD_COLOR_RGB if colour_type == COLOUR else cv2.IMREAD_UNCHANGED
+    return cv2.imdecode(np.frombuffer(content, np.uint8), flag)
+
+
+def _plain(header: bytes, pixels: bytes) -> bytes:
+    """A PNG of the header and the pixels alone: no colour is corrected, and no palette applied."""
+    parts = ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b""))
+    return SIGNATURE + b"".join(
         len(body).to_bytes(4, "big") + kind + body + zlib.crc32(body, zlib.crc32(kind)).to_bytes(4, "big")
         for kind, body in parts
     )
-    flag = cv2.IMREAD_COLOR_RGB if colour_type == COLOUR else cv2.IMREAD_UNCHANGED
-    return cv2.imdecode(np.frombuffer(plain, np.uint8), flag)
 
 
 def _any(path: Path, modes: Collection[str], expected: str) -> np.ndarray:
