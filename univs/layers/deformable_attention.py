@@ -44,38 +44,39 @@ def sample_with_embedding_bag(
     """
     frames, cells, heads, head_dim = value.shape
     dtype = torch.promote_types(value.dtype, torch.float32)
+    points, weights = locations.to(dtype).permute(3, 5, 0, 2, 1, 4), weights.to(dtype).permute(3, 0, 2, 1, 4)
     first, rows, shares = 0, [], []
     for level, (height, width) in enumerate(sizes):
-        for cell, share in _corners(locations[:, :, :, level].to(dtype), height, width):
+        for cell, share in _corners(*points[level], height, width):
             rows.append(cell + first)
-            shares.append(share * weights[:, :, :, level].to(dtype))
+            shares.append(share.mul_(weights[level]))
         first += height * width
     tables = torch.arange(frames * heads, device=value.device, dtype=torch.int32).view(frames, heads, 1, 1) * cells
-    bags = torch.stack(rows, -1).flatten(3).transpose(1, 2) + tables  # [T, M, Lq, P * levels * 4]
+    bags = torch.stack(rows, -1).flatten(3).int() + tables  # [T, M, Lq, P * levels * 4]
     sums = F.embedding_bag(
         bags.flatten(0, 2),
         value.transpose(1, 2).reshape(-1, head_dim).to(dtype),
-        per_sample_weights=torch.stack(shares, -1).flatten(3).transpose(1, 2).flatten(0, 2),
+        per_sample_weights=torch.stack(shares, -1).flatten(3).flatten(0, 2),
         mode="sum",
     )
     return sums.view(frames, heads, -1, head_dim).transpose(1, 2).flatten(2).to(value.dtype)
 
 
-def _corners(points: Tensor, height: int, width: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The four cells round each point [..., 2], numbered row by row (int32), and their shares in its reading, [...].
+def _corners(x: Tensor, y: Tensor, height: int, width: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The four cells round points at x, y [...] in 0..1, numbered row by row, and their shares in its reading, [...].
 
-    Cells outside the map have no share.
+    Cells outside the map have no share. The numbers are whole, in the type of x.
     """
-    x, y = points[..., 0] * width - 0.5, points[..., 1] * height - 0.5
+    x, y = x * width - 0.5, y * height - 0.5
     left, top = x.floor(), y.floor()
-    for down in (0, 1):
-        line = top + down
-        lower = (y - top if down else 1 - (y - top)) * ((line >= 0) & (line < height))
-        start = line.clamp(0, height - 1) * width
-        for across in (0, 1):
-            column = left + across
-            share = (x - left if across else 1 - (x - left)) * ((column >= 0) & (column < width))
-            yield (start + column.clamp(0, width - 1)).int(), lower * share
+    right_share, lower_share = x - left, y - top
+    for line, vertical in ((top, 1 - lower_share), (top + 1, lower_share)):
+        row = line.clamp(0, height - 1)
+        vertical = vertical.masked_fill(row != line, 0)
+        start = row * width
+        for column, horizontal in ((left, 1 - right_share), (left + 1, right_share)):
+            place = column.clamp(0, width - 1)
+            yield start + place, (vertical * horizontal).masked_fill_(place != column, 0)
 
 
 _backends: dict[str, SamplingBackend] = {
