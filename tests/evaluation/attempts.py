@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from univs.errors import UserError
 from univs.evaluation.benchmark import Benchmark, BrokenSequence, Summary
 
 
@@ -20,3 +21,11 @@ def attempt(
         except BrokenSequence as error:
             broken[sequence] = str(error)
     return (scoring.summarise(measured) if measured else None), broken
+
+
+def reasons(benchmark: Benchmark, predictions: Path, truth: Path, **options: Any) -> list[str]:
+    """What is said of a layout, or of its sequences, that cannot be scored; nothing where all can."""
+    try:
+        return list(attempt(benchmark, predictions, truth, **options)[1].values())
+    except UserError as error:
+        return [str(error)]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.evaluation.attempts import attempt
+from tests.evaluation.attempts import attempt, reasons
 from tests.evaluation.vectors import Case, cases
 from univs.evaluation.benchmark import Summary
 from univs.evaluation.benchmarks.panoptic_images import PanopticImages
@@ -24,10 +25,11 @@ def stopped(expected: Any) -> bool:
     return isinstance(expected, dict) and "error" in expected
 
 
-def check_reason(broken: dict[str, str]) -> None:
+def check_reasons(found: Iterable[str]) -> None:
     """Every reason names a file, and what was wrong with what is there."""
-    assert broken
-    assert all((".png" in reason or ".json" in reason) and reason.endswith(".") for reason in broken.values()), broken
+    found = list(found)
+    assert found
+    assert all((".png" in reason or ".json" in reason) and reason.endswith(".") for reason in found), found
 
 
 # --- panoptic pictures ------------------------------------------------------------------------------------------------
@@ -42,7 +44,7 @@ def test_panoptic_pictures(case: Case) -> None:
 
 @pytest.mark.parametrize("case", cases("panoptic_pq", lambda case: case.stops))
 def test_panoptic_pictures_stop_with_a_reason(case: Case) -> None:
-    check_reason(attempt(PanopticImages(), case.predictions, case.truth)[1])
+    check_reasons(reasons(PanopticImages(), case.predictions, case.truth))
 
 
 # --- video panoptic quality -------------------------------------------------------------------------------------------
@@ -68,14 +70,14 @@ def test_video_panoptic_quality(case: Case, protocol: str) -> None:
         assert any(math.isnan(value) for value in finals)
         assert not math.isnan(summary.corrected["final_vpq_all_over_occurring_windows"])
     else:
-        check_reason(broken)
+        check_reasons(broken.values())
 
 
 @pytest.mark.parametrize("case", cases("vps_vipseg"))
 def test_segmentation_tracking_quality_of_panoptic_videos(case: Case) -> None:
     summary, broken = vipseg(case, metrics=["stq"])
     if stopped(case.expected["stq"]):
-        check_reason(broken)
+        check_reasons(broken.values())
     else:
         case.check(summary.figures["stq"], case.expected["stq"])
 
@@ -85,7 +87,7 @@ def test_original_segmentation_tracking_quality(case: Case) -> None:
     expected = case.expected["stq_vipseg_original"]
     summary, broken = vipseg(case, metrics=["stq"], protocol="original")
     if stopped(expected):
-        check_reason(broken)
+        check_reasons(broken.values())
     else:
         case.check(summary.figures["stq"], expected)
 
@@ -96,6 +98,12 @@ def test_video_panoptic_quality_of_labelled_frames(case: Case) -> None:
     summary, broken = attempt(CityscapesVps(), case.predictions, case.truth, **options)
     assert not broken
     case.check(summary.figures)
+
+
+@pytest.mark.parametrize("case", cases("vps_cityscapes", lambda case: case.stops))
+def test_video_panoptic_quality_of_labelled_frames_stops_with_a_reason(case: Case) -> None:
+    options = {"windows": case.options["vpq_windows"], "frames_per_video": case.options["frames_per_video"]}
+    check_reasons(reasons(CityscapesVps(), case.predictions, case.truth, **options))
 
 
 # --- segmentation and tracking quality --------------------------------------------------------------------------------
@@ -145,7 +153,7 @@ def test_semantic_videos(case: Case, metric: str) -> None:
         split=case.options["split_file"],
     )
     if any(key.endswith("error") for key in expected):
-        check_reason(broken)
+        check_reasons(broken.values())
     else:
         assert not broken
         case.check(summary.figures, expected)

@@ -66,6 +66,8 @@ def _truth_files(truth: Path, task: str) -> dict[str, Path]:
 class BurstScoring(Scoring):
     """A video is a sequence, named dataset/name. A video without predictions counts as missed, as officially."""
 
+    each_alone = False  # hundreds of classes, of which a video has a few
+
     def __init__(self, predictions: Path, truth: Mapping[str, Path], options: Mapping[str, Any]) -> None:
         self._predictions, self._truth, self._options = predictions, dict(truth), dict(options)
 
