@@ -1,4 +1,4 @@
-"""The page of published figures: every row has a configuration of ours that names the same figure and takes its keys."""
+"""The page of published figures: every row has a configuration that names the same figure and takes its keys."""
 
 from __future__ import annotations
 

@@ -99,6 +99,25 @@ def test_every_task_writes_what_its_benchmark_takes(
     assert not problems, problems
 
 
+@pytest.mark.parametrize("benchmark", ["coco-panoptic", "coco-instance"])
+def test_pictures_are_videos_of_one_frame(tmp_path: Path, data: Path, benchmark: str) -> None:
+    names = read_vocabulary("coco_panoptic").names
+    images = [
+        {"id": number + 3, "file_name": f"{number:05d}.jpg", "height": HEIGHT, "width": WIDTH}
+        for number in range(FRAMES)
+    ]
+    pictures = tmp_path / "pictures.json"
+    categories = [{"id": number + 1, "name": name} for number, name in enumerate(names)]
+    pictures.write_text(json.dumps({"images": images, "categories": categories}))
+    words = _arguments(tmp_path, data, "image/univs_r50_coco", benchmark, pictures)
+    words[words.index("--frames") + 1] = str(data / "frames" / "street")
+    outputs = "['panoptic','instances']"
+    options = {"INPUT.CLIP_FRAMES": 1, "INFERENCE.OBJECT_THRESHOLD": 0.0, "INFERENCE.IMAGE_OUTPUTS": outputs}
+    assert main([*words, *[str(word) for pair in options.items() for word in pair]]) == 0
+    problems = check_submission(tmp_path / "out", find_submission(benchmark), read_expected(pictures))
+    assert not problems, problems
+
+
 @pytest.mark.parametrize("benchmark", ["ref-youtube-vos", "davis2017"])
 def test_sentences_are_answered(tmp_path: Path, data: Path, benchmark: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def encode(model: UniVS, sentences: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
