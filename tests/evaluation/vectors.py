@@ -109,7 +109,7 @@ def _same(expected: Any, result: Any, tolerance: float) -> bool:
     if expected is None:
         return result is None or (number and math.isnan(result))
     if isinstance(expected, numbers.Real) and not isinstance(expected, bool):
-        return number and abs(float(result) - expected) <= tolerance
+        return number and (float(result) == expected or abs(float(result) - expected) <= tolerance)
     return expected == result
 
 

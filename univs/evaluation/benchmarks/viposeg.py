@@ -11,6 +11,7 @@ import numpy as np
 from univs.evaluation.benchmark import Benchmark, BrokenSequence, Parts, Scoring, Summary
 from univs.evaluation.layouts import folder, folders_in, frames_in, json_file, paired_labels, read_labels
 from univs.evaluation.metrics.boundary_iou import GroupedBoundaryIoU, region_rim_scores
+from univs.evaluation.metrics.label_outlines import LabelMap
 from univs.evaluation.metrics.object_series import mean
 
 GROUPS = ("thing_seen", "thing_unseen", "stuff_seen", "stuff_unseen")
@@ -72,8 +73,8 @@ class PanopticObjects(Scoring):
                 # an object that two reference frames introduce counts twice, as in the official program
                 found += [(number, len(introduced), *by_object[number]) for number in introduced]
             if frame in references:
-                labels = np.unique(_eight_bits(read_labels(self.references / sequence / f"{frame}.png")))
-                introduced += [int(number) for number in labels if number]
+                labels = LabelMap(_eight_bits(read_labels(self.references / sequence / f"{frame}.png")))
+                introduced += [number for number in labels.present if number]
         objects, counts, masks, boundaries = zip(*found, strict=True) if found else ((), (), (), ())
         groups = {number: self._group(sequence, number) for number in set(objects)}
         return {

@@ -58,7 +58,9 @@ def frame_tables(frames: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[list[
             columns[name].append(dict.fromkeys(side.present, 1.0))
     objects = sorted(known)
     return objects, {
-        name: np.array([[column.get(number, 0.0) for column in own] for number in objects]).reshape(len(objects), -1)
+        name: np.array([[column.get(number, 0.0) for column in own] for number in objects]).reshape(
+            len(objects), len(own)
+        )
         for name, own in columns.items()
     }
 
