@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import functools
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from univs.inference.clips.arithmetic import sure_pixels
 from univs.inference.clips.clip import Clip
+from univs.inference.clips.outputs.store import FrameArrays
 from univs.inference.clips.overlap import Shares, own_part, pixel_owner
 from univs.inference.clips.results import PanopticFrame, Segment, VideoSegments
 from univs.inference.clips.seeds import VideoSeeds
@@ -27,12 +28,13 @@ class PanopticWindows:
         self.settings, self.things = settings, seeds.things
         self._of_object: dict[int, int] = {}
         self._of_class: dict[int, int] = {}
+        # who keeps all results of a video, to read them at its end, keeps no maps in memory
+        self._maps = FrameArrays(compressed=True)
 
     def add(self, state: ObjectState, clip: Clip, first_frame: int, logits: Tensor) -> list[PanopticFrame]:
         """The maps of a window of mask logits [N, F, H, W], whose first frame is ``first_frame``."""
         if not len(state):
-            blank = torch.zeros(clip.video_size, dtype=torch.int32, device=logits.device)
-            return [PanopticFrame(first_frame + number, lambda: blank) for number in range(logits.shape[1])]
+            return self._stored(first_frame, torch.zeros(logits.shape[1], *clip.video_size, dtype=torch.int32))
         scores, classes = state.mean_scores().max(1)
         is_thing = torch.tensor([category in self.things for category in classes.tolist()], device=scores.device)
         known = torch.tensor([row in self._of_object for row in range(len(scores))], device=scores.device)
@@ -40,11 +42,15 @@ class PanopticWindows:
         owners, counted = _owners(clip, logits, scores)
         least = self.settings.overlap_threshold * torch.where(known, KNOWN_FACTOR, 1.0)
         table = self._number(classes, is_thing, counted.visible & (~is_thing | (counted.ratio >= least)))
-        maps = table.to(owners.device)[owners.long()].to(torch.int32)
-        return [
-            PanopticFrame(first_frame + number, functools.partial(maps.__getitem__, number))
-            for number in range(len(maps))
-        ]
+        return self._stored(first_frame, table[owners.cpu().long()].to(torch.int32))
+
+    def _stored(self, first_frame: int, maps: Tensor) -> list[PanopticFrame]:
+        """Maps [F, Ho, Wo] of the frames from ``first_frame`` on."""
+        frames = []
+        for number, ids in enumerate(maps):
+            frames.append(PanopticFrame(first_frame + number, partial(self._maps.__getitem__, len(self._maps))))
+            self._maps.append(ids)
+        return frames
 
     def _number(self, classes: Tensor, is_thing: Tensor, kept: Tensor) -> Tensor:
         """Segment ids by row, 0 for rows that are not kept and, last, for nobody.
