@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Train the embedded model from the beginning: every step of its recipe, resumed where it stopped, then packed.
 
-The data are expected below $UNIVS_DATA (datasets/README.md); about two and a half hours of one CPU core. --steps is a
+The data are expected below $UNIVS_DATA (datasets/README.md); about two hours of one CPU core. --steps is a
 trial of the whole line with so few steps that nothing is learned; it leaves the shipped weights alone.
 
 Examples:
