@@ -15,7 +15,7 @@ from univs.errors import UserError
 from univs.evaluation.annotations import coded_tracks, member, read_json, unique_by
 from univs.evaluation.benchmark import Benchmark, BrokenSequence, Parts, Scoring, Summary
 from univs.evaluation.json_layouts import one_json
-from univs.evaluation.metrics.coded_tracks import CodedTracks
+from univs.evaluation.metrics.coded_tracks import CodedTracks, MalformedMask
 from univs.evaluation.metrics.track_average_precision import (
     PredictedTracks,
     TrackAveragePrecision,
@@ -158,7 +158,10 @@ class YouTubeVisScoring(Scoring):
     def _masks(self, video: int, entries: Sequence[dict[str, Any]], ats: Sequence[str]) -> CodedTracks:
         about = self._videos[video]
         tracks = [member(entry, "segmentations", list, at) for entry, at in zip(entries, ats, strict=True)]
-        coded = coded_tracks([_compressed(track, about) for track in tracks], ats)
+        try:
+            coded = CodedTracks.of(tracks)
+        except MalformedMask:  # or in another of the forms that the official program reads
+            coded = coded_tracks([[_compressed(mask, about) for mask in track] for track in tracks], ats)
         if self._options["strict"]:
             height, width = about.get("height"), about.get("width")
             for place in np.flatnonzero((coded.heights != height) | (coded.widths != width)):
@@ -184,19 +187,16 @@ class YouTubeVisScoring(Scoring):
         return Summary(figures, table, corrected, objects)
 
 
-def _compressed(track: Sequence[Any], video: Mapping[str, Any]) -> Sequence[Any]:
-    """A track whose lists of runs and polygons, which the official program reads too, are compressed codes."""
-    if all(mask is None or (type(mask) is dict and type(mask.get("counts")) is str) for mask in track):
-        return track
-    return [_compressed_mask(mask, video) for mask in track]
-
-
-def _compressed_mask(mask: Any, video: Mapping[str, Any]) -> Any:
-    if isinstance(mask, dict) and isinstance(mask.get("counts"), list):
-        coded = coco_mask.frPyObjects(mask, *mask["size"])
-    elif isinstance(mask, list) and mask:
-        coded = coco_mask.merge(coco_mask.frPyObjects(mask, video["height"], video["width"]))
-    else:
+def _compressed(mask: Any, video: Mapping[str, Any]) -> Any:
+    """A list of runs or polygons as a compressed code; anything else, and what cannot be one, as it is."""
+    try:
+        if isinstance(mask, dict) and isinstance(mask.get("counts"), list):
+            coded = coco_mask.frPyObjects(mask, *mask["size"])
+        elif isinstance(mask, list) and mask:
+            coded = coco_mask.merge(coco_mask.frPyObjects(mask, video["height"], video["width"]))
+        else:
+            return mask
+    except Exception:  # pycocotools has no error of its own for malformed masks
         return mask
     return {"size": list(coded["size"]), "counts": coded["counts"].decode()}
 
