@@ -108,6 +108,21 @@ def test_only_a_missing_palette_is_a_note(tmp_path: Path) -> None:
     assert problem.note and problem.kind == "no palette"
 
 
+def test_ids_in_other_colours_are_noted(tmp_path: Path) -> None:
+    """As of a picture that was made from colours: its ids are numbered anew."""
+    folder, expected = written("mose", tmp_path)
+
+    def recolour(image: Image.Image) -> Image.Image:
+        changed = image.copy()
+        changed.putpalette([0, 0, 0, 0, 128, 0, 128, 0, 0])
+        return changed
+
+    repaint(first_picture(folder), recolour)
+    (problem,) = check_submission(folder, SUBMISSIONS["mose"], expected)
+    assert problem.note and problem.kind == "another palette"
+    assert "the id 1 as (0, 128, 0); published masks show it as (128, 0, 0)" in problem.text
+
+
 # --- mistakes in lists --------------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ from univs.evaluation.submissions import Submission
 from univs.evaluation.submissions.expected import Expected, ExpectedVideo
 from univs.evaluation.submissions.problems import Problem, some_of
 from univs.video.images import DAMAGE, open_picture
+from univs.video.palette import mask_palette
 
 Place = tuple[str, ...]
 """Names of the folders from the top to the pictures of a video or sentence."""
@@ -162,14 +163,25 @@ def _wrong_values(
         if wrong:
             text = f"{name} has {some_of(wrong)}; known are {some_of(sorted(video.ids))}"
             yield Problem("unknown ids", text, "keep the ids of the given masks; 0 is background")
-        if _mode(path) != "P":
-            mend = "write palette PNG files (mode P) in the palette of the given masks"
-            yield Problem("no palette", f"{name} is grey", mend, note=True)
+        yield from _wrong_palette(path, name, values)
 
 
-def _mode(path: Path) -> str:
+def _wrong_palette(path: Path, name: str, values: list[int]) -> Iterator[Problem]:
+    """Notes on how the ids are shown: a picture that was made from colours may hold other ids than it seems to."""
+    mend = "write palette PNG files (mode P) in the palette of the given masks"
     try:
         with open_picture(path, ("PNG",)) as image:
-            return image.mode
+            shown = np.array(image.getpalette() or [], np.uint8).reshape(-1, 3)
+            mode = image.mode
     except DAMAGE:
-        return ""
+        return  # it has been read before, and is told of where it is read
+    if mode != "P":
+        yield Problem("no palette", f"{name} is grey", mend, note=True)
+        return
+    usual = mask_palette()
+    for value in values:
+        if value >= len(shown) or (shown[value] != usual[value]).any():
+            colour = tuple(shown[value].tolist()) if value < len(shown) else "nothing"
+            text = f"{name} shows the id {value} as {colour}; published masks show it as {tuple(usual[value].tolist())}"
+            yield Problem("another palette", text, mend, note=True)
+            return
