@@ -151,11 +151,11 @@ def measure_proposals(predictions: Path, truth: Path) -> Parts:
     tables = []
     for frame, prediction, true in paired_labels(predictions, truth, frames):
         check_ids(prediction, MOST_PROPOSALS, predictions / f"{frame}.png", f"at most {MOST_PROPOSALS} proposals count")
+        # the last row is the empty proposal, which stands for all that are not in this frame
+        labels = [*range(1, int(prediction.max(initial=0)) + 1), NO_LABEL]
         void = true == VOID
         if void.any():
             prediction, true = np.where(void, 0, prediction), np.where(void, 0, true)
-        # the last row is the empty proposal, which stands for all that are not in this frame
-        labels = [*range(1, int(prediction.max(initial=0)) + 1), NO_LABEL]
         tables.append(pair_scores(prediction, true, labels, range(1, objects + 1)))
     count = max([objects, *(len(regions) - 1 for regions, _ in tables)])
     regions, boundaries = (
