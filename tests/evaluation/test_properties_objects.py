@@ -194,13 +194,21 @@ NAMES = ("s1", "s2", "s3", "s4")
 SAMPLES = {name: Sample(2, 2) for name in NAMES}
 METRICS: dict[str, tuple[Callable[[], Records], Callable[[random.Random, str], Update], Callable[[Any], Any]]] = {
     "object series": (ObjectSeries, object_series, lambda metric: [metric.compute(), metric.unwrapped_decay()]),
-    "first seen": (FirstSeenSeries, first_seen_series, lambda metric: [metric.compute(True), metric.compute(False)]),
+    "first seen": (FirstSeenSeries, first_seen_series, lambda metric: metric.compute()),
     "seen and unseen": (GroupedScores, grouped_scores, lambda metric: metric.compute()),
-    "long term": (LongTermSeries, long_term_series, lambda metric: [metric.compute({"s2"}), metric.corrected()]),
+    "long term": (
+        lambda: LongTermSeries({"s2"}),
+        long_term_series,
+        lambda metric: [metric.compute(), metric.corrected()],
+    ),
     "expressions": (ExpressionScores, expression_scores, lambda metric: metric.compute()),
     "rims": (lambda: GroupedBoundaryIoU("ab"), grouped_boundary_iou, lambda metric: metric.compute()),
     "sentences": (SentenceFrames, sentence_frames, lambda metric: metric.compute()),
-    "interactions": (InteractiveCurve, interactive_curve, lambda metric: metric.compute(SAMPLES, Limits())),
+    "interactions": (
+        lambda: InteractiveCurve(SAMPLES, Limits()),
+        interactive_curve,
+        lambda metric: [metric.compute(), metric.areas_forward_in_time()],
+    ),
 }
 
 

@@ -79,13 +79,12 @@ class SessionReport(Scoring):
 
     def summarise(self, measured: Mapping[str, Parts]) -> Summary:
         """The curves of J&F, J and F, the areas under them, and the quality at the threshold."""
-        metric, samples = InteractiveCurve(), {}
-        for sequence in self.sequences():
-            if sequence in measured:
-                metric.update(sequence, measured[sequence]["keys"], measured[sequence]["values"])
-                samples[sequence] = self._sample(sequence)
-        figures = metric.compute(samples, self.limits)
-        forward = metric.areas_forward_in_time(samples, self.limits)
+        present = [sequence for sequence in self.sequences() if sequence in measured]
+        metric = InteractiveCurve({sequence: self._sample(sequence) for sequence in present}, self.limits)
+        for sequence in present:
+            metric.update(sequence, measured[sequence]["keys"], measured[sequence]["values"])
+        figures = metric.compute()
+        forward = metric.areas_forward_in_time()
         threshold = f"{self.limits.threshold:g} s"
         table = [(f"AUC {name}", own["auc"]) for name, own in figures.items()]
         table += [(f"{name} at {threshold}", own["metric_at_threshold"][name]) for name, own in figures.items()]

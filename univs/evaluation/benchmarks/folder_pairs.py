@@ -30,12 +30,17 @@ class FolderPairs(Scoring):
 
     def summarise(self, measured: Mapping[str, Parts]) -> Summary:
         """Means over all objects in percent, without and with the first and the last frame."""
-        metric = FirstSeenSeries()
+        metrics = {
+            "skip_first_and_last": FirstSeenSeries(skip_ends=True),
+            "all_frames": FirstSeenSeries(skip_ends=False),
+        }
         for sequence in self.sequences():
             if sequence in measured:
                 parts = measured[sequence]
-                metric.update(sequence, parts["objects"], {name: parts[name] for name in parts if name != "objects"})
-        figures = {"skip_first_and_last": metric.compute(skip_ends=True), "all_frames": metric.compute(skip_ends=False)}
+                tables = {name: parts[name] for name in parts if name != "objects"}
+                for metric in metrics.values():
+                    metric.update(sequence, parts["objects"], tables)
+        figures = {name: metric.compute() for name, metric in metrics.items()}
         chosen = figures["skip_first_and_last" if self.skip_ends else "all_frames"]
         rows = [
             {"sequence": sequence, "object": number, **values}

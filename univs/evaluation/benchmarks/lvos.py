@@ -60,7 +60,7 @@ class LongVideos(Scoring):
 
     def summarise(self, measured: Mapping[str, Parts]) -> Summary:
         """Figures over all, seen and unseen videos and the benchmark's table."""
-        metric = LongTermSeries()
+        metric = LongTermSeries(self.unseen)
         rows = []
         for sequence in self.sequences():
             if sequence in measured:
@@ -69,7 +69,7 @@ class LongVideos(Scoring):
                 rows += [
                     {"sequence": sequence, "object": number, "place": k} for k, number in enumerate(parts["ids"], 1)
                 ]
-        figures = metric.compute(self.unseen)
+        figures = metric.compute()
         for row in rows:
             name = f"{row['sequence']}_{row.pop('place')}"
             row |= {measure: figures["all"][f"{measure}_per_object"][name] for measure in ("J", "F", "V")}

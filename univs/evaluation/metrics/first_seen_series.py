@@ -20,7 +20,13 @@ class FirstSeenSeries(Records[dict[str, Any]]):
 
     An object's series begins at the first scored frame in which ground truth or prediction holds its id, so an early
     false prediction adds zeros and frames before it is seen do not count.
+
+    skip_ends: neither the first nor the last frame is scored.
     """
+
+    def __init__(self, skip_ends: bool = True) -> None:
+        super().__init__()
+        self.skip_ends = skip_ends
 
     def update(self, sequence: str, objects: Sequence[int], tables: dict[str, np.ndarray]) -> None:
         """Add a sequence.
@@ -32,9 +38,9 @@ class FirstSeenSeries(Records[dict[str, Any]]):
         """
         self._add(sequence, {"objects": [int(number) for number in objects], **tables})
 
-    def compute(self, skip_ends: bool) -> dict[str, Any]:
-        """J, F, J&F in percent, and per_object by sequence and id. ``skip_ends``: first and last frame not scored."""
-        objects = {sequence: _means(record, skip_ends) for sequence, record in self._ordered()}
+    def compute(self) -> dict[str, Any]:
+        """J, F, J&F in percent, and per_object by sequence and id."""
+        objects = {sequence: _means(record, self.skip_ends) for sequence, record in self._ordered()}
         every = [values for own in objects.values() for values in own.values()]
         regions, boundaries = (mean([values[measure] for values in every]) for measure in "JF")
         return {"J": regions, "F": boundaries, "J&F": (regions + boundaries) / 2, "per_object": objects}

@@ -37,7 +37,14 @@ class Sample(NamedTuple):
 
 
 class InteractiveCurve(Records[dict[str, Any]]):
-    """Area under the curve of quality over time, and the quality at a time."""
+    """Area under the curve of quality over time, and the quality at a time.
+
+    samples: the sequences that a session goes through. limits: what it was allowed.
+    """
+
+    def __init__(self, samples: Mapping[str, Sample], limits: Limits) -> None:
+        super().__init__()
+        self.samples, self.limits = dict(samples), limits
 
     def update(self, sequence: str, keys: np.ndarray, values: np.ndarray) -> None:
         """Add a sequence; each name counts once.
@@ -55,53 +62,53 @@ class InteractiveCurve(Records[dict[str, Any]]):
         counts = np.bincount(place.reshape(-1), minlength=len(groups))
         self._add(sequence, {"keys": groups, "means": sums / counts[:, None]})
 
-    def compute(self, samples: Mapping[str, Sample], limits: Limits) -> dict[str, Any]:
+    def compute(self) -> dict[str, Any]:
         """auc, metric_at_threshold and curve by measure, as the official program gives them.
 
         An interaction that the report lacks has the quality of the one before (0 without any) and took no time. The
         curve begins at (0, 0) and ends at the time limit of all interactions with its last quality, also where that
         goes back in time.
         """
-        time, quality = self._curve(samples, limits)
-        time = np.append(time, self._time_limit(samples, limits))
+        time, quality = self._curve()
+        time = np.append(time, self._time_limit())
         figures = {}
         for measure, column in MEASURES.items():
             heights = np.append(quality[:, COLUMNS.index(column)], quality[-1, COLUMNS.index(column)])
             figures[measure] = {
                 "auc": _area(time, heights),
                 "metric_at_threshold": {
-                    "threshold": limits.threshold,
-                    measure: float(np.interp(limits.threshold, time, heights)),
+                    "threshold": self.limits.threshold,
+                    measure: float(np.interp(self.limits.threshold, time, heights)),
                 },
                 "curve": {"time": time.tolist(), measure: heights.tolist()},
             }
         return figures
 
-    def areas_forward_in_time(self, samples: Mapping[str, Sample], limits: Limits) -> dict[str, float]:
+    def areas_forward_in_time(self) -> dict[str, float]:
         """AUC by measure of a curve that ends where it is where the time limit is over."""
-        time, quality = self._curve(samples, limits)
-        closing = self._time_limit(samples, limits)
+        time, quality = self._curve()
+        closing = self._time_limit()
         time = np.append(time, max(time[-1], closing))
         columns = {measure: quality[:, COLUMNS.index(column)] for measure, column in MEASURES.items()}
         return {measure: _area(time, np.append(heights, heights[-1])) for measure, heights in columns.items()}
 
-    def _curve(self, samples: Mapping[str, Sample], limits: Limits) -> tuple[np.ndarray, np.ndarray]:
+    def _curve(self) -> tuple[np.ndarray, np.ndarray]:
         """Time [I + 1] and quality [I + 1, 4] after every interaction, from (0, 0) on."""
-        count = self._interactions(limits)
-        rows = [self._reconstructed(name, sample, count) for name, sample in sorted(samples.items())]
+        count = self._interactions()
+        rows = [self._reconstructed(name, sample, count) for name, sample in sorted(self.samples.items())]
         quality = np.concatenate([row.reshape(count, -1, len(COLUMNS)) for row in rows], axis=1).mean(axis=1)
         seconds = np.concatenate([row[..., TIMING].mean(axis=2) for row in rows], axis=1).mean(axis=1)
         return np.append(0, np.cumsum(seconds)), np.concatenate([np.zeros((1, len(COLUMNS))), quality])
 
-    def _interactions(self, limits: Limits) -> int:
+    def _interactions(self) -> int:
         present = [int(own["keys"][:, 1].max()) for _, own in self._ordered() if len(own["keys"])]
-        return limits.interactions or max(present, default=1)
+        return self.limits.interactions or max(present, default=1)
 
-    def _time_limit(self, samples: Mapping[str, Sample], limits: Limits) -> float:
-        if limits.seconds_per_object:
-            return limits.seconds_per_object * float(np.mean([sample.objects for sample in samples.values()]))
+    def _time_limit(self) -> float:
+        if self.limits.seconds_per_object:
+            return self.limits.seconds_per_object * float(np.mean([sample.objects for sample in self.samples.values()]))
         longest = [float(own["means"][:, TIMING].max()) for _, own in self._ordered() if len(own["means"])]
-        return self._interactions(limits) * max(longest) if longest else math.nan
+        return self._interactions() * max(longest) if longest else math.nan
 
     def _reconstructed(self, name: str, sample: Sample, interactions: int) -> np.ndarray:
         """Values [I, S, N, 4] of a sequence; an interaction that lacks any of its objects repeats the one before."""

@@ -49,14 +49,21 @@ def variability(regions: np.ndarray, boundaries: np.ndarray, digits: int | None 
 
 
 class LongTermSeries(Records[dict[str, Any]]):
-    """J, F and V of objects in long videos, over all, over seen and over unseen videos (Hong et al., ICCV 2023)."""
+    """J, F and V of objects in long videos, over all, over seen and over unseen videos (Hong et al., ICCV 2023).
+
+    unseen: names of the unseen sequences.
+    """
+
+    def __init__(self, unseen: Collection[str]) -> None:
+        super().__init__()
+        self.unseen = frozenset(unseen)
 
     def update(self, sequence: str, regions: Sequence[np.ndarray], boundaries: Sequence[np.ndarray]) -> None:
         """Add a sequence (each name counts once): J and F of each object, [T] in its own scored frames."""
         series = {"J": [np.asarray(one, float) for one in regions], "F": [np.asarray(one, float) for one in boundaries]}
         self._add(sequence, series)
 
-    def compute(self, unseen: Collection[str]) -> dict[str, Any]:
+    def compute(self) -> dict[str, Any]:
         """Figures over all, seen and unseen videos and the table, as the official program gives them.
 
         Objects are named SEQUENCE_PLACE. As there, decay compares a series with itself (0, or NaN without frames), and
@@ -64,8 +71,8 @@ class LongTermSeries(Records[dict[str, Any]]):
         """
         groups = {
             "all": dict(self._ordered()),
-            "seen": {name: own for name, own in self._ordered() if name not in unseen},
-            "unseen": {name: own for name, own in self._ordered() if name in unseen},
+            "seen": {name: own for name, own in self._ordered() if name not in self.unseen},
+            "unseen": {name: own for name, own in self._ordered() if name in self.unseen},
         }
         figures = {group: _group_figures(records) for group, records in groups.items()}
         values = list(figures["all"]["V_per_object"].values())
