@@ -98,10 +98,10 @@ class MatchedWindows:
 
     def _pixels(self, index: np.ndarray, number: int) -> np.ndarray:
         """Pixels [T, number] of each id, ``index`` its place for every pair (-1: not listed)."""
-        out = np.zeros((len(self._counts), number), np.int64)
-        for pair in np.flatnonzero(index >= 0):
-            out[:, index[pair]] += self._counts[:, pair]
-        return out
+        listed, frames = np.flatnonzero(index >= 0), len(self._counts)
+        places = np.arange(frames)[:, None] * number + index[listed]
+        pixels = np.bincount(places.ravel(), self._counts[:, listed].ravel(), frames * number)
+        return pixels.astype(np.int64).reshape(frames, number)
 
     def score(self, window: int, stated_truth_areas: bool = False) -> np.ndarray:
         """Sums over all windows of ``window`` frames, [C, 4] float64: IoU of the matches, TP, FP, FN.
