@@ -124,7 +124,8 @@ class RecordedStream(ClipStream):
             self._keep("pred_masks_learn0_3", logits[:4])
 
     def _record_state(self, stage: str, clip) -> None:
-        state, stop = self.state, clip.stop
+        # as published, frames of given objects are counted by what the state was extended by
+        state, stop = self.state, self.slots if self.settings.slots == "frame" else clip.stop
         for name, value in (("ids", state.ids), ("first_appear_frame_idxs", state.first_frames)):
             self._keep(f"{stage}.{name}", value)
         self._keep(f"{stage}.labels", state.labels)

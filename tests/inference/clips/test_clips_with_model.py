@@ -96,6 +96,14 @@ def test_what_is_forgotten_is_never_read(monkeypatch):
     assert same(first, second) and torch.equal(bounded.state.mask_logits, whole.state.mask_logits)
 
 
+def test_given_objects_do_not_need_the_learnable_queries():
+    given = {0: square(1, 8), 2: square(2, 30)}
+    (alone, _), (beside, _) = run(VOS, given, 6), run(replace(VOS, learnable=True), given, 6)
+    assert (alone.clip.prediction.num_learnable, beside.clip.prediction.num_learnable) == (0, 6)
+    torch.testing.assert_close(alone.state.embeddings, beside.state.embeddings, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(alone.state.mask_logits, beside.state.mask_logits, rtol=1e-3, atol=1e-3)
+
+
 @pytest.mark.parametrize("corrected", [False, True])
 def test_an_object_that_begins_late_in_a_clip_is_prompted_at_once_when_corrected(corrected):
     settings = replace(VOS, corrections=Corrections(first_tokens=corrected))

@@ -76,18 +76,19 @@ def case_settings(case) -> ClipSettings:
 
 
 @functools.lru_cache(maxsize=1)
-def _filled_model(tag: str, backbone: str, text: bool) -> UniVS:
-    from tests.modeling.test_parity_whole_model import _text_encoder
-
-    cfg = get_config(CONFIGS / "_base" / f"backbone_{backbone}.yaml", ["MODEL.DEVICE", "cpu"])
-    model = UniVS(cfg, text_encoder=_text_encoder(tag) if text else None)
-    return parity.fill(model, tag, weight=rule_video.weight).eval()
+def _filled_model(tag: str, backbone: str) -> UniVS:
+    options = ["MODEL.DEVICE", "cpu", "MODEL.UNIVS.TEXT.ENCODER", "NONE"]
+    cfg = get_config(CONFIGS / "_base" / f"backbone_{backbone}.yaml", options)
+    return parity.fill(UniVS(cfg), tag, weight=rule_video.weight).eval()
 
 
 def case_model(case) -> UniVS:
     """The model of a case; cases with the same weights share it."""
+    from tests.modeling.test_parity_whole_model import _text_encoder
+
     backbone = re.search(r"_(r50|swin[tbl])_", case.json["official_config"].lower()).group(1)
-    model = _filled_model(case.tag, backbone, case.json["text_encoder_used"])
+    model = _filled_model(case.tag, backbone)
+    model.text_encoder = _text_encoder(case.tag) if case.json["text_encoder_used"] else None
     settings = mask_decoder_settings(case_config(case))
     model.mask_decoder.settings = settings
     model.mask_decoder.prompt_encoder.text.language_to_vision = settings.language_to_vision
