@@ -131,7 +131,7 @@ class ConsistencyCounter:
             if self._frames >= length:
                 base = np.count_nonzero(self._truth_age >= length)
                 kept = np.count_nonzero(self._both_age >= length)
-                self._shares[length].append(kept / base if base else math.nan)
+                self._shares[length].append(float(kept / base) if base else math.nan)
         self._truth, self._prediction = truth, prediction
 
     def _age(self, prediction: np.ndarray, truth: np.ndarray) -> None:
