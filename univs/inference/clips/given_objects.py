@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from univs.inference.clips.arithmetic import (
+    count_pixels,
     mask_boxes,
     mask_quality,
     paired_mask_iou,
@@ -13,7 +14,7 @@ from univs.inference.clips.arithmetic import (
     self_similarity,
 )
 from univs.inference.clips.clip import Clip
-from univs.inference.clips.overlap import QUERIES_AT_ONCE, class_map, pixel_owner
+from univs.inference.clips.overlap import QUERIES_AT_ONCE, class_map, count_rows, pixel_owner
 from univs.inference.clips.results import FrameMasks
 from univs.inference.clips.seeds import VideoSeeds
 from univs.inference.clips.settings import ClipSettings
@@ -121,19 +122,20 @@ class GivenObjects:
         similarity = self_similarity(state.embeddings[rows, -self.settings.compared_slots :], embeddings)
         kept = (similarity > self.settings.consistency_threshold).float()
         boxes = mask_boxes(small > 0) * kept[:, None, None]
-        logits = clip.enlarged(small) * kept[:, None, None, None]
+        logits = clip.enlarged(small * kept[:, None, None, None])
         if self.settings.overlap == "owner":
             strength = (similarity * kept) ** 2 * mask_quality(clip.unpadded(logits)) * kept
             logits = self._share(state, clip, rows, logits, strength)
         latest = slice(-clip.frames, None)
-        state.mask_logits[rows, latest] += logits
+        for number, row in enumerate(rows.tolist()):  # in place, without a copy of all masks
+            state.mask_logits[row, latest] += logits[number]
         state.boxes[rows, latest] = boxes
         old = state.embeddings[rows, latest]
         state.embeddings[rows, latest] = running_mean(old, embeddings * kept[:, None, None])
 
     def _share(self, state: ObjectState, clip: Clip, rows: Tensor, logits: Tensor, strength: Tensor) -> Tensor:
         """Logits [n, T, H, W] with every pixel left to one object; an object that keeps too little is emptied."""
-        area = (logits > 0).flatten(1).sum(1)
+        area = count_pixels(logits > 0)
         stuff = self._stuff(state, rows)
         claims = logits
         if stuff.any():
@@ -142,9 +144,13 @@ class GivenObjects:
             claims = logits.clone()
             claims[stuff] = claims[stuff].masked_fill(fill, torch.inf)  # a probability of 1
         owner = _owner(claims, strength)
-        owned = owner == torch.arange(len(rows), device=rows.device)[:, None, None, None]
-        visible = owned.flatten(1).sum(1) / area.clamp(min=1) > HIDDEN_SHARE
-        return logits * (owned & visible[:, None, None, None])
+        visible = count_rows(owner, len(rows)) / area.clamp(min=1) > HIDDEN_SHARE
+        for number, shown in enumerate(visible.tolist()):
+            if shown:
+                logits[number].masked_fill_(owner != number, 0)
+            else:
+                logits[number].zero_()
+        return logits
 
     def _stuff(self, state: ObjectState, rows: Tensor) -> Tensor:
         """Which of the objects are stuff whose masks the semantic map helps to fill, bool [n]."""
@@ -189,5 +195,6 @@ def _rows(chosen: Tensor) -> Tensor:
 
 def _owner(logits: Tensor, strength: Tensor) -> Tensor:
     """Row [T, H, W] of the object with the strongest probability at each pixel, -1 where no logit is positive."""
-    frames = [pixel_owner(each.sigmoid() * strength[:, None, None], (each > 0).any(0)) for each in logits.unbind(1)]
-    return torch.stack(frames)
+    frames = logits.unbind(1)
+    owners = [pixel_owner(each.sigmoid().mul_(strength[:, None, None]), each.amax(0) > 0) for each in frames]
+    return torch.stack(owners)

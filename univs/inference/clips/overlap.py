@@ -46,7 +46,7 @@ class Shares:
     @classmethod
     def count(cls, owner: Tensor, own: Tensor) -> Shares:
         """Pixels of objects whose own masks are ``own`` [N, ...] where ``owner`` [...] owns each pixel."""
-        owned, both = (_count_rows(rows, len(own)) for rows in (owner, own_part(owner, own)))
+        owned, both = (count_rows(rows, len(own)) for rows in (owner, own_part(owner, own)))
         return cls(owned, count_pixels(own), both)
 
     def __add__(self, other: Shares) -> Shares:
@@ -63,7 +63,7 @@ class Shares:
         return self.owned / self.own.clamp(min=1)
 
 
-def _count_rows(rows: Tensor, count: int) -> Tensor:
+def count_rows(rows: Tensor, count: int) -> Tensor:
     """How often each row number occurs, int64 [count]."""
     return torch.bincount((rows - NOBODY).flatten(), minlength=count + 1)[1:]
 
