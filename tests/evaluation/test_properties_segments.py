@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from univs.evaluation.metrics.panoptic_matching import FramePair, FrameSegments
+from univs.evaluation.metrics.panoptic_matching import FramePair, FrameSegments, MatchedWindows
 from univs.evaluation.metrics.panoptic_quality import PanopticQuality
 from univs.evaluation.metrics.pixel_counts import joined_pairs, pair_counts
 from univs.evaluation.metrics.segmentation_tracking_quality import LabelFormat, SegmentationTrackingQuality
@@ -93,6 +93,18 @@ def test_windows_add_up_frames(truth: np.ndarray, prediction: np.ndarray) -> Non
     metric = PanopticQuality(IS_THING, windows=(1,))
     metric.update(panoptic_video(*tall[0]))
     assert same(panoptic_quality([(truth, prediction)]).compute()[3], metric.compute()[1])
+
+
+def test_only_the_last_of_several_crowds_forgives_officially() -> None:
+    truth = np.array([[1, 1, 1, 4, 4, 4, 0, 2]])
+    prediction = np.array([[1, 1, 1, 1, 1, 1, 0, 2]])
+    listed = segments(truth)
+    crowds = FrameSegments(listed.ids, listed.categories, listed.categories == 1, listed.areas)
+    tables = MatchedWindows([FramePair(crowds, segments(prediction), pair_counts(truth, prediction))], len(IS_THING))
+    assert tables.several_crowds
+    # Half of the prediction is on each crowd, which is not more than half.
+    assert tables.score(1)[:, 2].tolist() == [0, 1, 0]
+    assert tables.score(1, every_crowd=True)[:, 2].tolist() == [0, 0, 0]
 
 
 @quick

@@ -67,10 +67,12 @@ class PanopticImagesScoring(Scoring):
         parts = {"sums": PanopticQuality(self._is_thing).sums_of(tables)}
         if not tables.areas_agree:
             parts["counted"] = PanopticQuality(self._is_thing, stated_truth_areas=False).sums_of(tables)
+        if tables.several_crowds:
+            parts["every_crowd"] = PanopticQuality(self._is_thing).sums_of(tables, every_crowd=True)
         return parts
 
     def summarise(self, measured: Mapping[str, Parts]) -> Summary:
-        metric, counted = PanopticQuality(self._is_thing), PanopticQuality(self._is_thing)
+        metric, counted, forgiving = (PanopticQuality(self._is_thing) for _ in range(3))
         objects = []
         for sequence in self.sequences():
             if sequence in measured:
@@ -78,6 +80,7 @@ class PanopticImagesScoring(Scoring):
                 sums = parts["sums"]
                 metric.merge(sums)
                 counted.merge(parts.get("counted", sums))
+                forgiving.merge(parts.get("every_crowd", sums))
                 objects += [
                     {
                         "sequence": sequence,
@@ -96,7 +99,8 @@ class PanopticImagesScoring(Scoring):
             for group in ("All", "Things", "Stuff")
             for figure in ("pq", "sq", "rq")
         ]
-        return Summary(figures, table, {"truth_areas_counted": counted.compute()[1]}, objects)
+        corrected = {"truth_areas_counted": counted.compute()[1], "every_crowd_forgives": forgiving.compute()[1]}
+        return Summary(figures, table, corrected, objects)
 
 
 def _frames(path: Path, folder: Path) -> dict[str, ListedFrame]:

@@ -97,12 +97,18 @@ class VideoPanopticScoring(Scoring):
     def _metric(self, stated_truth_areas: bool) -> PanopticQuality:
         return PanopticQuality(self._is_thing, self._windows, stated_truth_areas)
 
-    def _vpq(self, measured: Mapping[str, Parts], name: str, with_missing: bool = False) -> dict[str, Any]:
-        """Figures of the sums that the parts hold under ``name``; with_missing: unmeasured videos are misses."""
+    def _vpq(
+        self, measured: Mapping[str, Parts], name: str, with_missing: bool = False, rather: str = ""
+    ) -> dict[str, Any]:
+        """Figures of the sums that the parts hold under ``name``, or ``rather`` where they have those.
+
+        with_missing: unmeasured videos are misses.
+        """
         metric = self._metric(True)
         for sequence in self.sequences():
             if sequence in measured:
-                metric.merge(np.asarray(measured[sequence][name]))
+                parts = measured[sequence]
+                metric.merge(np.asarray(parts.get(rather, parts[name])))
             elif with_missing:
                 metric.merge(self._missed(sequence))
         return video_quality_figures(metric.compute())
@@ -115,6 +121,8 @@ class VideoPanopticScoring(Scoring):
         """Means over the windows that occur, and, where videos are missing, their tubes counted as missed."""
         occurring = [w for w in self._windows if figures[f"window_{w}"]["All"]["n"]]
         corrected = _means(figures, occurring, "over_occurring_windows")
+        forgiving = self._vpq(measured, name, rather="every_crowd")
+        corrected |= {f"final_vpq_{group}_every_crowd_forgives": forgiving[f"final_vpq_{group}"] for group in GROUPS}
         if any(sequence not in measured for sequence in self.sequences()):
             whole = self._vpq(measured, name, with_missing=True)
             corrected |= {f"final_vpq_{group}_missing_as_misses": whole[f"final_vpq_{group}"] for group in GROUPS}
@@ -175,6 +183,8 @@ class VipSegScoring(VideoPanopticScoring):
         if self._of_univs:
             counted = parts["stated"] if tables.areas_agree else self._metric(False).sums_of(tables)
             parts["counted"] = counted
+        if tables.several_crowds:
+            parts["every_crowd"] = self._metric(not self._of_univs).sums_of(tables, every_crowd=True)
         return parts
 
     def summarise(self, measured: Mapping[str, Parts]) -> Summary:
@@ -254,7 +264,11 @@ class CityscapesVpsScoring(VideoPanopticScoring):
             frames.append(frame_pair(truth, self._predicted[name], Reading(self._places)))
         tables = MatchedWindows(frames, len(self._places))
         stated = self._metric(True).sums_of(tables)
-        return {"stated": stated, "counted": stated if tables.areas_agree else self._metric(False).sums_of(tables)}
+        counted = stated if tables.areas_agree else self._metric(False).sums_of(tables)
+        parts: Parts = {"stated": stated, "counted": counted}
+        if tables.several_crowds:
+            parts["every_crowd"] = self._metric(True).sums_of(tables, every_crowd=True)
+        return parts
 
     def summarise(self, measured: Mapping[str, Parts]) -> Summary:
         figures = self._vpq(measured, "stated")

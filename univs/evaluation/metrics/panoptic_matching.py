@@ -103,10 +103,21 @@ class MatchedWindows:
         pixels = np.bincount(places.ravel(), self._counts[:, listed].ravel(), frames * number)
         return pixels.astype(np.int64).reshape(frames, number)
 
-    def score(self, window: int, stated_truth_areas: bool = False) -> np.ndarray:
+    @property
+    def several_crowds(self) -> bool:
+        """Whether a category has crowds of several ids."""
+        found = {tuple(pair) for pair in zip(*self._crowd_ids(), strict=True)}
+        return len(found) > len({category for _, category in found})
+
+    def _crowd_ids(self) -> tuple[list[int], list[int]]:
+        frames, columns = np.nonzero(self._stated.crowd)
+        return columns.tolist(), self._stated.categories[frames, columns].tolist()
+
+    def score(self, window: int, stated_truth_areas: bool = False, every_crowd: bool = False) -> np.ndarray:
         """Sums over all windows of ``window`` frames, [C, 4] float64: IoU of the matches, TP, FP, FN.
 
-        With ``stated_truth_areas`` true segments have the areas that are stated, right or wrong.
+        With ``stated_truth_areas`` true segments have the areas that are stated, right or wrong. Of several crowds of
+        a category officially only the last listed one forgives predictions; with ``every_crowd`` all do.
         """
         sums = np.zeros((self.categories, 4))
         if window > len(self._counts):
@@ -120,7 +131,7 @@ class MatchedWindows:
         matched_truth, matched_prediction = self._match(counts, truth, prediction, void, sums)
         missed = (truth.category >= 0) & ~truth.crowd & ~matched_truth
         sums[:, 3] += self._per_category(truth.category[missed])
-        forgiven = void + self._on_crowd(counts, truth, prediction)
+        forgiven = void + self._on_crowd(counts, truth, prediction, every_crowd)
         listed = (prediction.category >= 0) & ~matched_prediction
         # More than half of it on void or crowd: neither right nor wrong.
         wrong = listed & ~(forgiven > 0.5 * prediction.area)
@@ -148,8 +159,10 @@ class MatchedWindows:
         matched_prediction[windows, of_prediction[pairs]] = True
         return matched_truth, matched_prediction
 
-    def _on_crowd(self, counts: np.ndarray, truth: WindowTubes, prediction: WindowTubes) -> np.ndarray | int:
-        """Pixels [W, P] of predictions on the crowd tube of their category, of several on the last listed one."""
+    def _on_crowd(
+        self, counts: np.ndarray, truth: WindowTubes, prediction: WindowTubes, every_crowd: bool
+    ) -> np.ndarray | int:
+        """Pixels [W, P] of predictions on the crowd tubes of their category, or on the last listed one."""
         crowds = np.flatnonzero(truth.crowd.any(0))
         if not len(crowds):
             return 0
@@ -158,7 +171,7 @@ class MatchedWindows:
             category = truth.category[:, crowd]
             others = truth.crowd[:, crowds] & (truth.category[:, crowds] == category[:, None])
             later = others & (truth.order[:, crowds] > truth.order[:, crowd, None])
-            counted = truth.crowd[:, crowd] & ~later.any(1)
+            counted = truth.crowd[:, crowd] & (every_crowd | ~later.any(1))
             for pair in np.flatnonzero((self._truth_of == crowd) & (self._prediction_of >= 0)):
                 index = self._prediction_of[pair]
                 out[:, index] += counts[:, pair] * (counted & (prediction.category[:, index] == category))

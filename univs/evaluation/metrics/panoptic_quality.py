@@ -40,9 +40,9 @@ class PanopticQuality:
         """Add a video, or a picture as its only frame. Categories in ``frames`` are places in ``is_thing``."""
         self.merge(self.sums_of(MatchedWindows(frames, len(self.is_thing))))
 
-    def sums_of(self, tables: MatchedWindows) -> np.ndarray:
-        """The ``state`` of a metric that has seen one video only."""
-        return np.stack([tables.score(window, self.stated_truth_areas) for window in self.windows])
+    def sums_of(self, tables: MatchedWindows, every_crowd: bool = False) -> np.ndarray:
+        """The ``state`` of a metric that has seen one video only; ``every_crowd``: see ``MatchedWindows.score``."""
+        return np.stack([tables.score(window, self.stated_truth_areas, every_crowd) for window in self.windows])
 
     @property
     def state(self) -> np.ndarray:
