@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -80,3 +81,14 @@ class Clip:
         if masks.shape[-2:] == self.video_size:
             return masks
         return F.interpolate(masks, size=self.video_size, mode="bilinear", align_corners=False)
+
+
+def joined(frames: Sequence[FrameFeatures]) -> FrameFeatures:
+    """The maps of several frames, one after the other."""
+    first = frames[0]
+    return FrameFeatures(
+        [torch.cat(maps) for maps in zip(*(frame.levels for frame in frames), strict=True)],
+        torch.cat([frame.mask_features for frame in frames]),
+        first.image_size,
+        first.padded_size,
+    )

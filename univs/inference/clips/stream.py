@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from univs.inference.clips.clip import Clip
+from univs.inference.clips.clip import Clip, joined
 from univs.inference.clips.entities import FoundObjects
 from univs.inference.clips.frame_tracking import BestQueries
 from univs.inference.clips.given_objects import GivenObjects
@@ -120,7 +120,7 @@ class ClipStream:
             new = min(settings.stride, frames)
         self._frames = self._frames[-frames:]
         self._given = {frame: given for frame, given in self._given.items() if frame >= first}
-        return Clip(first, frames, new, _join(self._frames), self.video_size, dict(self._given))
+        return Clip(first, frames, new, joined(self._frames), self.video_size, dict(self._given))
 
     def _extend(self, clip: Clip) -> None:
         """Step 1: forget what is no longer read, add empty frames and the slots that begin with the clip."""
@@ -173,17 +173,6 @@ def encoded(model: UniVS, frame: Tensor, square: int) -> FrameFeatures:
     features = model.encode(F.pad(image, (0, right, 0, below)))
     features.image_size = (height, width)
     return features
-
-
-def _join(frames: list[FrameFeatures]) -> FrameFeatures:
-    """The maps of several frames, one after the other."""
-    first = frames[0]
-    return FrameFeatures(
-        [torch.cat(maps) for maps in zip(*(frame.levels for frame in frames), strict=True)],
-        torch.cat([frame.mask_features for frame in frames]),
-        first.image_size,
-        first.padded_size,
-    )
 
 
 def _prompts(model: UniVS, settings: ClipSettings, seeds: VideoSeeds, draws: Draws) -> ClipPrompts:
