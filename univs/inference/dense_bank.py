@@ -33,7 +33,7 @@ class BankSettings:
     reach: int = 3
     kept: int = 2
     interval: int = 5
-    confidence: float = 0.3
+    confidence: float = 0.05
 
 
 class FrameKeys(NamedTuple):
