@@ -8,9 +8,11 @@ Efficient Video Object Segmentation", NeurIPS 2021, equation 8). Each row keeps 
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -53,19 +55,27 @@ def window_similarity(
     _, height, width = query.shape
     top, bottom = max(0, place[0] - radius), min(keys.shape[1], place[0] + height + radius)
     left, right = max(0, place[1] - radius), min(keys.shape[2], place[1] + width + radius)
-    below = _beyond(place[0], height, top, bottom, radius, query)[:, None, :, None]
-    aside = _beyond(place[1], width, left, right, radius, query)[None, :, None, :]
-    bias = (below + (aside - lengths[top:bottom, left:right])).flatten(2).flatten(0, 1)
+    below = _beyond(place[0], height, top, bottom, radius, query.device)[:, None, :, None]
+    aside = _beyond(place[1], width, left, right, radius, query.device)[None, :, None, :]
+    bias = (below + (aside - lengths[top:bottom, left:right])).flatten(2).flatten(0, 1).to(query.dtype)
     product = torch.addmm(bias, query.flatten(1).t(), keys[:, top:bottom, left:right].flatten(1), alpha=2)
-    rows = torch.arange(top, bottom, device=query.device) * keys.shape[2]
-    return product.mul_(scale), (rows[:, None] + torch.arange(left, right, device=query.device)).flatten()
+    return product.mul_(scale), _cells(top, bottom, left, right, keys.shape[2], query.device)
 
 
-def _beyond(start: int, count: int, low: int, high: int, radius: int, like: Tensor) -> Tensor:
+# Few different ones are asked for again and again, by every frame.
+@functools.lru_cache(maxsize=1024)
+def _beyond(start: int, count: int, low: int, high: int, radius: int, device: torch.device) -> Tensor:
     """Zero, or minus infinity where key positions low..high-1 lie beyond reach of start..start+count-1: [count, N]."""
-    query, key = (torch.arange(*ends, device=like.device) for ends in ((start, start + count), (low, high)))
+    query, key = (torch.arange(*ends, device=device) for ends in ((start, start + count), (low, high)))
     far = (query[:, None] - key).abs() > radius
-    return like.new_zeros(far.shape).masked_fill_(far, -math.inf)
+    return torch.zeros(far.shape, device=device).masked_fill_(far, -math.inf)
+
+
+@functools.lru_cache(maxsize=512)
+def _cells(top: int, bottom: int, left: int, right: int, frame_width: int, device: torch.device) -> Tensor:
+    """Indices of the cells of a rectangle, row by row: [N]."""
+    rows = torch.arange(top, bottom, device=device) * frame_width
+    return (rows[:, None] + torch.arange(left, right, device=device)).flatten()
 
 
 def squared_lengths(keys: Tensor) -> Tensor:
@@ -81,13 +91,30 @@ def keep_best(scores: Tensor, top_k: int) -> Affinity:
     """
     rows, columns = scores.shape
     if columns <= 2 * SELECTION_GROUP * top_k:
-        best, cells = scores.topk(min(top_k, columns), dim=1, sorted=False)
-        return Affinity(cells, best.softmax(1))
+        return _affinity(scores, _greatest(scores, min(top_k, columns)))
     stride = columns // SELECTION_GROUP
     grouped = scores[:, : stride * SELECTION_GROUP].view(rows, SELECTION_GROUP, stride)
-    groups = grouped.amax(1).topk(top_k, dim=1, sorted=False).indices
+    groups = _greatest(grouped.amax(1), top_k)
     members = torch.arange(SELECTION_GROUP, device=scores.device) * stride
     rest = torch.arange(stride * SELECTION_GROUP, columns, device=scores.device).expand(rows, -1)
     candidates = torch.cat([(groups[:, None] + members[:, None]).flatten(1), rest], 1)
-    best, place = scores.gather(1, candidates).topk(top_k, dim=1, sorted=False)
-    return Affinity(candidates.gather(1, place), best.softmax(1))
+    return _affinity(scores, candidates.gather(1, _greatest(scores.gather(1, candidates), top_k)))
+
+
+def _affinity(scores: Tensor, cells: Tensor) -> Affinity:
+    return Affinity(cells, scores.gather(1, cells).softmax(1))
+
+
+def _greatest(values: Tensor, count: int) -> Tensor:
+    """Columns [R, count] of the greatest ``values`` [R, N], in any order.
+
+    On the CPU NumPy finds the least of them several times faster than PyTorch finds all; equal values that make more
+    than ``count`` reach it are left to PyTorch.
+    """
+    if count < values.shape[1] and values.device.type == "cpu" and not values.requires_grad:
+        place = values.shape[1] - count
+        least = torch.from_numpy(np.partition(values.numpy(), place, axis=1)[:, place])
+        columns = (values >= least[:, None]).nonzero()[:, 1]
+        if len(columns) == len(values) * count:
+            return columns.view(len(values), count)
+    return values.topk(count, dim=1, sorted=False).indices
