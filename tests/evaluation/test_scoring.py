@@ -197,6 +197,12 @@ def test_a_fault_of_the_program_is_never_excused(request_of) -> None:
     assert outcome.exit_code(allow_missing=True) == 1
 
 
+def test_values_that_only_the_figures_look_at_are_the_users_mistake(request_of, monkeypatch) -> None:
+    monkeypatch.setattr(NumberScoring, "summarise", lambda self, measured: len(3))
+    with pytest.raises(UserError, match=r"No figures can be made of these files \(TypeError"):
+        score(request_of())
+
+
 def test_a_missing_package_is_said_once(request_of) -> None:
     request = request_of()
     for path in request.predictions.iterdir():

@@ -128,8 +128,23 @@ def _score(
         unexpected=sum(measured.unexpected for measured in problems.values()),
         own_tables={sequence: store.own_table(sequence) for sequence in scored},
         resumed=resumed,
-        summary=scoring.summarise(store) if scored else None,
+        summary=_summary(scoring, store, request.truth) if scored else None,
     )
+
+
+def _summary(scoring: Scoring, store: PartStore, truth: Path) -> Summary:
+    """Figures of everything that was measured.
+
+    Raises:
+        UserError: values that only the figures look at are not what they should be.
+    """
+    try:
+        return scoring.summarise(store)
+    except (TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
+        raise UserError(
+            f"No figures can be made of these files ({type(error).__name__}: {error}); a value in {truth} is not of the "
+            "kind that the benchmark writes."
+        ) from error
 
 
 def _check_file(measured: Measured, problems: Mapping[str, Measured], expected: int) -> None:
