@@ -99,3 +99,15 @@ def test_quota_of_the_container_is_respected(
     monkeypatch.setattr(runtime, "_CPU_QUOTA_FILE", file)
     monkeypatch.setattr(runtime.os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
     assert runtime.usable_cores() == cores
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)],
+)
+def test_waiting_threads_sleep_unless_the_user_said_otherwise(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], expected: str | None
+) -> None:
+    monkeypatch.setattr(runtime.os, "environ", dict(given))
+    runtime.sleep_while_waiting()
+    assert runtime.os.environ.get("GOMP_SPINCOUNT") == expected

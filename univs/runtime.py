@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # CPU seconds of this group of processes that Linux allows per period, in microseconds: "QUOTA PERIOD" or "max PERIOD"
 _CPU_QUOTA_FILE = Path("/sys/fs/cgroup/cpu.max")
 _THREAD_VARIABLE = "OMP_NUM_THREADS"
+# rounds that a thread of GNU's OpenMP waits awake for the others before it sleeps; by default 300,000
+_AWAKE_ROUNDS = "1000"
 # options of glibc's mallopt, and their new value
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES = 1 << 30
@@ -35,6 +37,16 @@ def add_device_argument(parser: argparse.ArgumentParser) -> None:
         help="auto, cpu, cuda, cuda:1, mps, ...; auto takes CUDA, else Apple's MPS, else the CPU (default: auto)",
     )
     parser.add_argument("--threads", type=int, help="CPU threads (default: the cores that this process may use)")
+
+
+def sleep_while_waiting() -> None:
+    """Let threads that wait for others sleep soon; it counts if PyTorch has not been loaded yet.
+
+    Where another program keeps a core busy, threads that wait awake take from each other the core that they wait for:
+    the demo on two cores, one of them busy, is four times slower so. On idle cores it makes no difference.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", _AWAKE_ROUNDS)
 
 
 def prepare(device: str = "auto", threads: int | None = None) -> torch.device:

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from univs import __version__
 from univs.cli import demo, score, submission
 from univs.errors import UserError
+from univs.runtime import sleep_while_waiting
 
 COMMANDS = {"demo": demo, "score": score, "submission": submission}
 INTERRUPTED = 130
@@ -23,6 +24,7 @@ INTERRUPTED = 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; returns the exit code."""
+    sleep_while_waiting()
     parser = argparse.ArgumentParser(
         prog="univs", description="Video segmentation from clicks, boxes, masks, scribbles, sentences and categories."
     )

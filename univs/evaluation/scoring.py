@@ -142,8 +142,8 @@ def _summary(scoring: Scoring, store: PartStore, truth: Path) -> Summary:
         return scoring.summarise(store)
     except (TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
         raise UserError(
-            f"No figures can be made of these files ({type(error).__name__}: {error}); a value in {truth} is not of the "
-            "kind that the benchmark writes."
+            f"No figures can be made of these files ({type(error).__name__}: {error}); a value in {truth} is not of "
+            "the kind that the benchmark writes."
         ) from error
 
 
