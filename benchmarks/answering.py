@@ -14,7 +14,6 @@ Examples:
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 
 from benchmarks.following import next_click  # noqa: E402
+from benchmarks.program import exit_code_of  # noqa: E402
 from univs import runtime  # noqa: E402
 from univs.data.catalog import development_root  # noqa: E402
 from univs.data.formats.stills_index import StillPicture, read_stills  # noqa: E402
@@ -41,15 +41,7 @@ CLICKS = (1, 2, 3, 5)
 
 def main() -> int:
     """Entry point; exit code 2 for a user's mistake."""
-    arguments = _parser().parse_args()
-    try:
-        rows = run(arguments)
-    except UserError as error:
-        print(f"answering: {error}", file=sys.stderr)
-        return 2
-    if arguments.json:
-        print(json.dumps(rows))
-    return 0
+    return exit_code_of(run, "answering", _parser().parse_args())
 
 
 def _parser() -> argparse.ArgumentParser:

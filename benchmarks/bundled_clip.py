@@ -12,7 +12,6 @@ Examples:
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -21,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np  # noqa: E402
 
 from benchmarks.following import prompt as give_prompt  # noqa: E402
+from benchmarks.program import exit_code_of  # noqa: E402
 from univs import runtime  # noqa: E402
-from univs.errors import UserError  # noqa: E402
 from univs.evaluation.metrics.region_boundary import boundary_accuracy, region_similarity  # noqa: E402
 from univs.inference.loading import load_segmenter  # noqa: E402
 from univs.inference.predictor import VideoPredictor  # noqa: E402
@@ -42,15 +41,7 @@ def main() -> int:
     parser.add_argument("--frames", type=int, default=61, help="how far the objects are followed")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     runtime.add_device_argument(parser)
-    arguments = parser.parse_args()
-    try:
-        rows = run(arguments)
-    except UserError as error:
-        print(f"bundled_clip: {error}", file=sys.stderr)
-        return 2
-    if arguments.json:
-        print(json.dumps(rows))
-    return 0
+    return exit_code_of(run, "bundled_clip", parser.parse_args())
 
 
 def run(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:

@@ -14,7 +14,6 @@ Examples:
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -25,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
+from benchmarks.program import exit_code_of  # noqa: E402
 from univs import runtime  # noqa: E402
 from univs.data.catalog import development_root  # noqa: E402
 from univs.data.formats.stills_index import StillPicture, read_stills  # noqa: E402
@@ -40,15 +40,7 @@ RIGHT = 0.5  # IoU
 
 def main() -> int:
     """Entry point; exit code 2 for a user's mistake."""
-    arguments = _parser().parse_args()
-    try:
-        scores = run(arguments)
-    except UserError as error:
-        print(f"discovery: {error}", file=sys.stderr)
-        return 2
-    if arguments.json:
-        print(json.dumps(scores))
-    return 0
+    return exit_code_of(run, "discovery", _parser().parse_args())
 
 
 def _parser() -> argparse.ArgumentParser:

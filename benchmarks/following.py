@@ -14,7 +14,6 @@ Examples:
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 
+from benchmarks.program import exit_code_of  # noqa: E402
 from univs import runtime  # noqa: E402
 from univs.data.catalog import development_root  # noqa: E402
 from univs.data.formats.palette_folders import VideoSequence, read_sequences  # noqa: E402
@@ -42,15 +42,7 @@ Masks = dict[int, np.ndarray]
 
 def main() -> int:
     """Entry point; exit code 2 for a user's mistake."""
-    arguments = _parser().parse_args()
-    try:
-        rows = run(arguments)
-    except UserError as error:
-        print(f"following: {error}", file=sys.stderr)
-        return 2
-    if arguments.json:
-        print(json.dumps(rows))
-    return 0
+    return exit_code_of(run, "following", _parser().parse_args())
 
 
 def _parser() -> argparse.ArgumentParser:

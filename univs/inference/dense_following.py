@@ -8,7 +8,7 @@ Regions come in few sizes, and those of one size are decoded together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -35,33 +35,42 @@ Frames = tuple[tuple[int, bool], ...]
 
 @dataclass
 class DenseReading:
-    """What the dense memory says of one object in one frame: mask logits [h4, w4], and the mean code [D] it read."""
+    """What the dense memory says of one object in one frame: mask logits [h4, w4], and the mean code [D] it read (None
+    unless it was asked for)."""
 
     logits: Tensor
-    code: Tensor
+    code: Tensor | None
 
 
-def follow(memory: DenseMemory, bank: DenseBank, maps: DenseMaps, object_ids: Sequence[int]) -> dict[int, DenseReading]:
-    """Every object in the frame of ``maps`` (T = 1)."""
+def follow(
+    memory: DenseMemory, bank: DenseBank, maps: DenseMaps, object_ids: Sequence[int], codes: bool = False
+) -> dict[int, DenseReading]:
+    """Every object in the frame of ``maps`` (T = 1), with the codes that were read if they are wanted."""
     height, width = maps.keys.shape[-2:]
     scores = TiledScores(memory, bank, maps.keys[0])
     shared: dict[Frames, TiledAffinity] = {}
-    sizes: dict[tuple[int, int], list[tuple[int, Box]]] = {}
-    for object_id in object_ids:
-        item = bank.objects[object_id]
-        if item.frames not in shared:
-            shared[item.frames] = TiledAffinity(scores, item.frames)
-        region = _region(item, bank.settings.reach, height, width)
-        sizes.setdefault((region[2] - region[0], region[3] - region[1]), []).append((object_id, region))
-    most = LARGEST_BATCH if batches_are_exact(maps.keys.device) else 1
+    regions = {i: _region(bank.objects[i], bank.settings.reach, height, width) for i in object_ids}
     out: dict[int, DenseReading] = {}
-    for members in sizes.values():
-        for start in range(0, len(members), most):
-            batch = members[start : start + most]
-            read = torch.stack([_read(bank.objects[i], shared[bank.objects[i].frames], box) for i, box in batch])
-            readings = _decode(memory, maps, read.permute(0, 3, 1, 2), [box for _, box in batch])
-            out.update(zip((i for i, _ in batch), readings, strict=True))
+    for batch in _batches(regions, maps.keys.device):
+        read = []
+        for object_id in batch:
+            item = bank.objects[object_id]
+            if item.frames not in shared:
+                shared[item.frames] = TiledAffinity(scores, item.frames)
+            read.append(_read(item, shared[item.frames], regions[object_id]))
+        read = torch.stack(read).permute(0, 3, 1, 2)
+        out.update(zip(batch, _decode(memory, maps, read, [regions[i] for i in batch], codes), strict=True))
     return {object_id: out[object_id] for object_id in object_ids}
+
+
+def _batches(regions: Mapping[int, Box], device: torch.device) -> Iterator[list[int]]:
+    """Objects whose regions have one size, as many together as may be computed together."""
+    sizes: dict[tuple[int, int], list[int]] = {}
+    for object_id, (top, left, bottom, right) in regions.items():
+        sizes.setdefault((bottom - top, right - left), []).append(object_id)
+    most = LARGEST_BATCH if batches_are_exact(device) else 1
+    for members in sizes.values():
+        yield from (members[start : start + most] for start in range(0, len(members), most))
 
 
 class TiledScores:
@@ -123,22 +132,15 @@ def object_values(memory: DenseMemory, maps: DenseMaps, blank: Tensor, masks: Se
     the rest is computed, for regions of one size together.
     """
     height, width = maps.keys.shape[-2:]
+    boxes = {index: cell_box(mask, CODE_REACH, above=ALMOST_ABSENT) for index, mask in enumerate(masks)}
+    regions = {index: _fitted(box, CODE_REACH, height, width) for index, box in boxes.items() if box is not None}
     out = [blank] * len(masks)
-    sizes: dict[tuple[int, int], list[tuple[int, Box, Box]]] = {}
-    for index, mask in enumerate(masks):
-        box = cell_box(mask, CODE_REACH, above=ALMOST_ABSENT)
-        if box is not None:
-            region = _fitted(box, CODE_REACH, height, width)
-            sizes.setdefault((region[2] - region[0], region[3] - region[1]), []).append((index, box, region))
-    most = LARGEST_BATCH if batches_are_exact(maps.keys.device) else 1
-    for members in sizes.values():
-        for start in range(0, len(members), most):
-            batch = members[start : start + most]
-            parts = torch.stack([_cut(masks[index], region, 2) for index, _, region in batch])
-            parts = torch.where(parts > ALMOST_ABSENT, parts.sigmoid(), 0)
-            values = memory.values(_cut_maps(maps, [region for _, _, region in batch]), parts).permute(0, 2, 3, 1)
-            for (index, box, region), found in zip(batch, values, strict=True):
-                out[index] = _pasted(blank, found, box, region, width)
+    for batch in _batches(regions, maps.keys.device):
+        parts = torch.stack([_cut(masks[index], regions[index], 2) for index in batch])
+        parts = torch.where(parts > ALMOST_ABSENT, parts.sigmoid(), 0)
+        values = memory.values(_cut_maps(maps, [regions[index] for index in batch]), parts).permute(0, 2, 3, 1)
+        for index, found in zip(batch, values, strict=True):
+            out[index] = _pasted(blank, found, boxes[index], regions[index], width)
     return out
 
 
@@ -158,14 +160,17 @@ def _read(item: ObjectMemory, affinity: TiledAffinity, region: Box) -> Tensor:
     return read.view(region[2] - region[0], region[3] - region[1], -1)
 
 
-def _decode(memory: DenseMemory, maps: DenseMaps, read: Tensor, regions: Sequence[Box]) -> list[DenseReading]:
+def _decode(
+    memory: DenseMemory, maps: DenseMaps, read: Tensor, regions: Sequence[Box], codes: bool
+) -> list[DenseReading]:
     """K objects whose regions have one size, from what they read, [K, C, h, w]."""
     logits, _ = memory.decode(read, _cut_maps(maps, regions).context)
     height, width = maps.context[1].shape[-2:]
     full = logits.new_full((len(regions), height, width), ABSENT)
     for mask, found, region in zip(full, logits, regions, strict=True):
         _cut(mask, region, 2).copy_(found)
-    return [DenseReading(*pair) for pair in zip(full, mean_codes(read, logits), strict=True)]
+    means = mean_codes(read, logits) if codes else [None] * len(regions)
+    return [DenseReading(*pair) for pair in zip(full, means, strict=True)]
 
 
 def _cut_maps(maps: DenseMaps, regions: Sequence[Box]) -> DenseMaps:

@@ -22,7 +22,7 @@ from univs.inference.clips.stream import encoded
 from univs.inference.geometry import MaskGeometry
 from univs.inference.protocol import Answer, Discovery
 from univs.inference.query_following import QueryFollower
-from univs.inference.segmenter import CERTAIN, STRIDE, stability
+from univs.inference.segmenter import CERTAIN, STRIDE, answer_of
 from univs.layers.draws import RepeatableDraws
 from univs.modeling.decoder_layers import BLOCKED
 from univs.modeling.mask_decoder import MaskDecoder
@@ -105,12 +105,12 @@ class QuerySegmenter:
         """
         drawn = [prompt for prompt in prompts if not isinstance(prompt, TextPrompt)]
         if drawn and all(isinstance(prompt, MaskPrompt) for prompt in drawn):
-            return [_answer(self._given(features, drawn[-1].to_array()))]
+            return [answer_of(self._given(features, drawn[-1].to_array()))]
         if not drawn and base is None:
-            return [_answer(self._described(features, [p.text for p in prompts if isinstance(p, TextPrompt)][-1]))]
+            return [answer_of(self._described(features, [p.text for p in prompts if isinstance(p, TextPrompt)][-1]))]
         if base is not None and base.any():
             drawn.append(MaskPrompt.from_array(base))
-        return [_answer(self._decoded(features, self._tokens(features, size, drawn)))]
+        return [answer_of(self._decoded(features, self._tokens(features, size, drawn)))]
 
     def _given(self, features: FrameFeatures, mask: np.ndarray) -> Tensor:
         """Logits [h4, w4] of a mask [H, W] that is beyond doubt."""
@@ -169,7 +169,7 @@ class QuerySegmenter:
     ) -> dict[int, Answer]:
         """Masks of remembered objects in this frame."""
         logits = self.follower.follow(memory, frame_index, features, object_ids, {})
-        return {object_id: _answer(mask) for object_id, mask in logits.items()}
+        return {object_id: answer_of(mask) for object_id, mask in logits.items()}
 
     @torch.inference_mode()
     def discover(self, features: FrameFeatures, size: tuple[int, int], names: Sequence[str]) -> list[Discovery]:
@@ -202,7 +202,3 @@ def make_independent(decoder: MaskDecoder) -> None:
     decoder.settings = replace(decoder.settings, query_attention=BLOCKED, visual_prompts=visual)
     for encoder in decoder.prompt_encoder.visual.values():
         encoder.settings = visual
-
-
-def _answer(logits: Tensor) -> Answer:
-    return Answer(logits, stability(logits))

@@ -119,7 +119,7 @@ class UniVSSegmenter:
             base = masks[-1].to_array()
         placed = any(isinstance(p, (PointPrompt, BoxPrompt, ScribblePrompt)) for p in prompts)
         if masks and not placed:
-            return [_answer(self._shrunk(base, features).clamp(1 - CERTAIN, CERTAIN).logit())]
+            return [answer_of(self._shrunk(base, features).clamp(1 - CERTAIN, CERTAIN).logit())]
         if not placed and base is None:
             return self._named(features, prompts)
         drawn = self._frame_prompts(prompts, size, None if base is None else self._shrunk(base, features))
@@ -216,12 +216,14 @@ class UniVSSegmenter:
         """Masks of remembered objects in this frame."""
         readings: dict[int, dense_following.DenseReading] = {}
         if self.settings.parts != "queries":
-            readings = dense_following.follow(self.model.dense_memory, memory, features.dense, object_ids)
+            readings = dense_following.follow(
+                self.model.dense_memory, memory, features.dense, object_ids, codes=self.queries is not None
+            )
         if self.queries is None:
             logits = {object_id: reading.logits for object_id, reading in readings.items()}
         else:
             logits = self.queries.follow(memory, frame_index, features, object_ids, readings)
-        return {object_id: _answer(_whole(memory.objects[object_id], mask)) for object_id, mask in logits.items()}
+        return {object_id: answer_of(_whole(memory.objects[object_id], mask)) for object_id, mask in logits.items()}
 
     @torch.inference_mode()
     def discover(self, features: EncodedFrame, size: tuple[int, int], names: Sequence[str]) -> list[Discovery]:
@@ -241,7 +243,8 @@ def _whole(item: ObjectMemory, logits: Tensor) -> Tensor:
     return logits if item.scattered else without_far_pieces(logits, dense_following.ABSENT)
 
 
-def _answer(logits: Tensor) -> Answer:
+def answer_of(logits: Tensor) -> Answer:
+    """A mask whose score is its stability."""
     return Answer(logits, stability(logits))
 
 

@@ -31,7 +31,7 @@ GROUPS = {"r": "APr", "c": "APc", "f": "APf"}
 class CocoInstances(Benchmark):
     """AP, AP50, AP75, AP by size and AR of masks."""
 
-    name = "coco-instances"
+    name = "coco-instance"
     summary = "masks of objects in pictures (AP, AP50, AP75, APs/m/l, AR1, AR10, AR100)"
     predictions_layout = RESULTS
     truth_layout = "instances.json (images, annotations, categories)"
