@@ -45,7 +45,7 @@ def test_followed_pieces(
     memory, features = segmenter.start(), segmenter.encode(frame)
     segmenter.remember(memory, 0, features, {1: shown(*first)}, permanent=True)
     reading = {1: DenseReading(shown(MAIN, FAR), torch.zeros(32))}
-    monkeypatch.setattr(dense_following, "follow", lambda *_: reading)
+    monkeypatch.setattr(dense_following, "follow", lambda *_, **__: reading)
     assert torch.equal(segmenter.follow(memory, 1, features, [1])[1].mask_logits > 0, shown(*first) > 0)
     segmenter.forget(memory, [1], [0])
     assert torch.equal(segmenter.follow(memory, 2, features, [1])[1].mask_logits > 0, shown(MAIN) > 0)
