@@ -6,9 +6,9 @@ import torch
 
 from univs.config import get_config
 from univs.errors import UserError
-from univs.inference.dense_bank import BankSettings, DenseBank, cell_box
+from univs.inference.dense_bank import BankSettings, DenseBank, cell_boxes
 from univs.inference.loading import build_model, load_segmenter
-from univs.inference.segmenter import SegmenterSettings, UniVSSegmenter, network_size, points_along, stability
+from univs.inference.segmenter import SegmenterSettings, UniVSSegmenter, network_size, points_along, stabilities
 from univs.resources import config_file
 from univs.structures import BoxPrompt, MaskPrompt, PointPrompt, ScribblePrompt, TextPrompt
 
@@ -138,14 +138,22 @@ def test_bank_keeps_what_is_confident_on_frames_common_to_all():
     assert [f for f, _ in bank.objects[1].frames] == [0, 3, 9, 11]  # every third, but the doubtful one
     bank.forget([1], [9])
     assert [f for f, _ in bank.objects[1].frames] == [0, 3, 11]
-    assert cell_box(torch.full((4, 4), -1.0), 1) is None
+
+
+def test_boxes_of_cells():
+    masks = torch.full((3, 8, 12), -1.0)
+    masks[1, 2:4, 5] = 1.0
+    masks[2, 0, 11] = 1.0
+    assert cell_boxes(masks) == [None, (1, 2, 2, 3), (0, 5, 1, 6)]
+    assert cell_boxes(masks, 1)[1:] == [(0, 1, 3, 4), (0, 4, 2, 6)]
+    assert cell_boxes(masks, above=-2.0) == [(0, 0, 4, 6)] * 3
 
 
 def test_small_tools():
     assert points_along([(0.0, 0.0), (10.0, 0.0)], step=2.5) == [(x, 0.0) for x in (0.0, 2.5, 5.0, 7.5, 10.0)]
     assert points_along([(0.0, 0.0), (4.0, 0.0), (4.0, 4.0)], step=4.0) == [(0.0, 0.0), (4.0, 0.0), (4.0, 4.0)]
     assert points_along([(3.0, 4.0)], step=1.0) == [(3.0, 4.0)]
-    assert stability(torch.tensor([[2.0, 0.0], [-2.0, 2.0]])) == pytest.approx(2 / 3)
+    assert stabilities(torch.tensor([[[2.0, 0.0], [-2.0, 2.0]]])) == [pytest.approx(2 / 3)]
 
 
 def test_loading_refuses_what_it_does_not_know(tmp_path):

@@ -3,38 +3,28 @@
 import pytest
 import torch
 
-from univs.layers.affinity import Affinity, keep_best, similarity, squared_lengths, window_similarity
+from univs.layers.affinity import Affinity, RememberedKeys, keep_best, similarity, window_similarity
 
 
-@pytest.mark.parametrize("radius", [0, 2, 20])
-@pytest.mark.parametrize("place", [(0, 0), (1, 2), (3, 3)])
-def test_windows_agree_with_the_whole_map(radius: int, place: tuple[int, int]) -> None:
-    height, width = whole_size = 7, 9
-    query, keys = torch.randn(8, height, width), torch.randn(8, height, width)
-    whole = similarity(query.flatten(1).t(), keys.flatten(1).t(), 1.5)
-    part = query[:, place[0] : place[0] + 4, place[1] : place[1] + 6]
-    found, cells = window_similarity(part, keys, squared_lengths(keys), 1.5, place, radius)
-    rows, columns = cells // width, cells % width
-    for y in range(part.shape[1]):
-        for x in range(part.shape[2]):
-            own = (place[0] + y, place[1] + x)
-            inside = ((rows - own[0]).abs() <= radius) & ((columns - own[1]).abs() <= radius)
-            scores = found[y * part.shape[2] + x]
-            assert torch.isneginf(scores[~inside]).all()
-            expected = whole[own[0] * width + own[1]]
-            torch.testing.assert_close(scores[inside], expected[cells[inside]], rtol=1e-4, atol=1e-4)
-            reach = [
-                min(radius, side) + min(radius, size - 1 - side) + 1 for side, size in zip(own, whole_size, strict=True)
-            ]
-            assert inside.sum() == reach[0] * reach[1]  # no cell in reach is left out
+@pytest.mark.parametrize("window", [(0, 0, 7, 9), (2, 1, 5, 9), (6, 8, 7, 9)])
+def test_windows_agree_with_the_whole_map(window: tuple[int, int, int, int]) -> None:
+    query, keys = torch.randn(8, 4), torch.randn(8, 7, 9)
+    whole = similarity(query.t(), keys.flatten(1).t(), 1.5).view(4, 7, 9)
+    top, left, bottom, right = window
+    expected = whole[:, top:bottom, left:right].flatten(1)
+    table = torch.zeros(4, 3 + expected.shape[1])
+    window_similarity(query.t(), RememberedKeys.of(keys), window, 1.5, out=table[:, 3:])
+    torch.testing.assert_close(table[:, 3:], expected, rtol=1e-4, atol=1e-4)
+    assert not table[:, :3].any()
 
 
-@pytest.mark.parametrize("columns", [479, 481, 487, 1000])
+@pytest.mark.parametrize("columns", [29, 959, 960, 967, 2000])
 def test_the_best_of_many_columns_are_the_best(columns: int) -> None:
     scores = torch.randn(5, columns)
-    scores[1, : columns - 40] = -torch.inf
+    scores[1, : max(0, columns - 40)] = -torch.inf
+    scores[3] = torch.arange(columns)
     scores[2, -3:] = 9.0  # behind the last full group
-    expected, found = scores.topk(30, dim=1), keep_best(scores, 30)
+    expected, found = scores.topk(min(30, columns), dim=1), keep_best(scores, 30)
     assert torch.equal(found.cells.sort(1).values, expected.indices.sort(1).values)
     values = torch.randn(columns, 3)
     torch.testing.assert_close(found.read(values), Affinity(expected.indices, expected.values.softmax(1)).read(values))

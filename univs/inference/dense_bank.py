@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
-import torch
+import numpy as np
 from torch import Tensor
 
-from univs.layers.affinity import squared_lengths
+from univs.layers.affinity import RememberedKeys
 from univs.modeling.prompt_encoder import VisualTokens
 
 
@@ -21,11 +20,11 @@ from univs.modeling.prompt_encoder import VisualTokens
 class BankSettings:
     """Budget of the bank.
 
-    window: radius, in cells of stride 8, in which evictable frames are searched; wide_window: the same for permanent
-    frames, from which an object may have moved far; reach: cells that the edges of an object may move in a frame
-    beyond what they moved lately; kept: evictable frames kept besides the last one; interval: frames whose number is a
-    multiple of it may be kept, the same ones for all objects, which then share the similarities to them;
-    confidence: a frame is kept only when the object's score is at least this.
+    window: how far beyond a tile (`dense_search`), in cells of stride 8, its cells search evictable frames;
+    wide_window: the same for permanent frames, from which an object may have moved far; reach: cells that the edges of
+    an object may move in a frame beyond what they moved lately; kept: evictable frames kept besides the last one;
+    interval: frames whose number is a multiple of it may be kept, the same ones for all objects, which then share the
+    similarities to them; confidence: a frame is kept only when the object's score is at least this.
     """
 
     window: int = 8
@@ -34,13 +33,6 @@ class BankSettings:
     kept: int = 2
     interval: int = 5
     confidence: float = 0.05
-
-
-class FrameKeys(NamedTuple):
-    """Keys [C, h8, w8] of one frame and their squared lengths [h8, w8]."""
-
-    keys: Tensor
-    lengths: Tensor
 
 
 @dataclass
@@ -72,13 +64,13 @@ class DenseBank:
 
     def __init__(self, settings: BankSettings) -> None:
         self.settings = settings
-        self.keys: dict[int, FrameKeys] = {}
+        self.keys: dict[int, RememberedKeys] = {}
         self.objects: dict[int, ObjectMemory] = {}
 
     def write(self, frame: int, keys: Tensor, object_id: int, values: Tensor, permanent: bool, score: float) -> None:
         """Remember an object's values [cells, C] of a frame with keys [C', h8, w8]; drop what is over the budget."""
         if frame not in self.keys:
-            self.keys[frame] = FrameKeys(keys, squared_lengths(keys))
+            self.keys[frame] = RememberedKeys.of(keys)
         item = self.objects.setdefault(object_id, ObjectMemory())
         item.values[frame] = values
         if permanent:
@@ -148,14 +140,19 @@ class DenseBank:
         }
 
 
-def cell_box(mask_logits: Tensor, margin: int, above: float = 0.0) -> tuple[int, int, int, int] | None:
-    """Cells of stride 8 (top, left, bottom, right; exclusive) round the logits [h4, w4] that are ``above``, or None."""
+def cell_boxes(mask_logits: Tensor, margin: int = 0, above: float = 0.0) -> list[tuple[int, int, int, int] | None]:
+    """Cells of stride 8 (top, left, bottom, right; exclusive) round those of K masks [K, h4, w4] that are ``above``."""
     inside = mask_logits > above
-    rows = torch.nonzero(inside.any(1)).flatten()
+    height, width = mask_logits.shape[1] // 2, mask_logits.shape[2] // 2
+    sides = zip(inside.any(2).cpu().numpy(), inside.any(1).cpu().numpy(), strict=True)
+    return [_cell_box(rows.nonzero()[0], columns.nonzero()[0], margin, height, width) for rows, columns in sides]
+
+
+def _cell_box(
+    rows: np.ndarray, columns: np.ndarray, margin: int, height: int, width: int
+) -> tuple[int, int, int, int] | None:
     if not len(rows):
         return None
-    columns = torch.nonzero(inside.any(0)).flatten()
-    height, width = mask_logits.shape[0] // 2, mask_logits.shape[1] // 2
     return (
         max(0, int(rows[0]) // 2 - margin),
         max(0, int(columns[0]) // 2 - margin),

@@ -22,7 +22,7 @@ from univs.inference.clips.stream import encoded
 from univs.inference.geometry import MaskGeometry
 from univs.inference.protocol import Answer, Discovery
 from univs.inference.query_following import QueryFollower
-from univs.inference.segmenter import CERTAIN, STRIDE, answer_of
+from univs.inference.segmenter import CERTAIN, STRIDE, answer_of, answers_of
 from univs.layers.draws import RepeatableDraws
 from univs.modeling.decoder_layers import BLOCKED
 from univs.modeling.mask_decoder import MaskDecoder
@@ -168,8 +168,7 @@ class QuerySegmenter:
         self, memory: TokenBank, frame_index: int, features: FrameFeatures, object_ids: Sequence[int]
     ) -> dict[int, Answer]:
         """Masks of remembered objects in this frame."""
-        logits = self.follower.follow(memory, frame_index, features, object_ids, {})
-        return {object_id: answer_of(mask) for object_id, mask in logits.items()}
+        return answers_of(self.follower.follow(memory, frame_index, features, object_ids, {}))
 
     @torch.inference_mode()
     def discover(self, features: FrameFeatures, size: tuple[int, int], names: Sequence[str]) -> list[Discovery]:

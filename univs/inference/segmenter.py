@@ -12,7 +12,7 @@ from torch import Tensor
 
 from univs.errors import UserError
 from univs.inference import dense_discovery, dense_following, query_following
-from univs.inference.dense_bank import BankSettings, DenseBank, ObjectMemory, cell_box
+from univs.inference.dense_bank import BankSettings, DenseBank, ObjectMemory, cell_boxes
 from univs.inference.geometry import MaskGeometry
 from univs.inference.mask_pieces import far_pieces, near_clicks, without_far_pieces
 from univs.inference.protocol import Answer, Discovery
@@ -192,12 +192,12 @@ class UniVSSegmenter:
             height, width = features.dense.keys.shape[-2:]
             empty = torch.zeros(1, 2 * height, 2 * width, device=self.device)
             features.blank = self.model.dense_memory.values(features.dense, empty)[0].flatten(1).t().contiguous()
-        masks = list(logits.values())
+        masks = torch.stack(list(logits.values()))
         stored = dense_following.object_values(self.model.dense_memory, features.dense, features.blank, masks)
-        for (object_id, mask), values in zip(logits.items(), stored, strict=True):
-            score = stability(mask)
+        seen = zip(logits, masks, stored, stabilities(masks), cell_boxes(masks), strict=True)
+        for object_id, mask, values, score, box in seen:
             memory.write(frame_index, features.dense.keys[0], object_id, values, permanent, score)
-            memory.place(object_id, cell_box(mask, 0))
+            memory.place(object_id, box)
             if permanent and far_pieces(mask) is not None:
                 memory.objects[object_id].scattered.add(frame_index)
             if self.queries is not None:
@@ -223,7 +223,7 @@ class UniVSSegmenter:
             logits = {object_id: reading.logits for object_id, reading in readings.items()}
         else:
             logits = self.queries.follow(memory, frame_index, features, object_ids, readings)
-        return {object_id: answer_of(_whole(memory.objects[object_id], mask)) for object_id, mask in logits.items()}
+        return answers_of({i: _whole(memory.objects[i], mask) for i, mask in logits.items()})
 
     @torch.inference_mode()
     def discover(self, features: EncodedFrame, size: tuple[int, int], names: Sequence[str]) -> list[Discovery]:
@@ -243,15 +243,24 @@ def _whole(item: ObjectMemory, logits: Tensor) -> Tensor:
     return logits if item.scattered else without_far_pieces(logits, dense_following.ABSENT)
 
 
+def answers_of(logits: dict[int, Tensor]) -> dict[int, Answer]:
+    """Masks [h4, w4] by object id whose scores are their stability."""
+    scores = stabilities(torch.stack(list(logits.values()))) if logits else []
+    return {i: Answer(mask, score) for (i, mask), score in zip(logits.items(), scores, strict=True)}
+
+
 def answer_of(logits: Tensor) -> Answer:
-    """A mask whose score is its stability."""
-    return Answer(logits, stability(logits))
+    """A mask [h4, w4] whose score is its stability."""
+    return answers_of({0: logits})[0]
 
 
-def stability(logits: Tensor) -> float:
-    """Area above logit 1 over area above logit -1: near 1 for a decided mask, 0 for none (UniVS's mask quality)."""
-    loose = int((logits > -1).sum())
-    return int((logits > 1).sum()) / loose if loose else 0.0
+def stabilities(logits: Tensor) -> list[float]:
+    """Area above logit 1 over area above logit -1 of masks [K, h4, w4]: near 1 for a decided mask, 0 for none.
+
+    It is UniVS's quality of a mask.
+    """
+    decided, loose = ((logits > level).flatten(1).sum(1).tolist() for level in (1, -1))
+    return [inner / outer if outer else 0.0 for inner, outer in zip(decided, loose, strict=True)]
 
 
 def points_along(stroke: Sequence[tuple[float, float]], step: float) -> list[tuple[float, float]]:

@@ -1,0 +1,117 @@
+"""The dense memory's search: which cells of remembered frames a cell of the present frame is most like.
+
+The frame is cut into fixed tiles. All cells of a tile search the same cells of a remembered frame, those at most a
+radius away from the tile, in one matrix product. Objects that remember the same frames share the outcome, others the
+products. What a tile finds does not depend, to the last bit, on which other tiles or sets of frames are asked for.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate, pairwise
+
+import torch
+from torch import Tensor
+
+from univs.inference.dense_bank import DenseBank
+from univs.layers.affinity import Affinity, keep_best, window_similarity
+from univs.modeling.dense_memory import DenseMemory
+
+TILE = (8, 16)  # cells of stride 8
+Box = tuple[int, int, int, int]
+Remembered = tuple[int, bool]
+Frames = tuple[Remembered, ...]
+
+
+class TiledAffinity:
+    """Affinity of the cells of a frame to those of a set of remembered frames, counted frame after frame."""
+
+    def __init__(self, size: tuple[int, int], top_k: int, like: Tensor) -> None:
+        self.cells = torch.zeros(*size, top_k, dtype=torch.long, device=like.device)
+        self.weights = like.new_zeros(*size, top_k)
+
+    def fill(self, tile: Box, found: Affinity) -> None:
+        """Set the rows of a tile."""
+        part = (slice(tile[0], tile[2]), slice(tile[1], tile[3]))
+        for whole, rows in ((self.cells, found.cells), (self.weights, found.weights)):
+            whole[part].copy_(rows.view(tile[2] - tile[0], tile[3] - tile[1], -1))
+
+    def rows(self, region: Box) -> Affinity:
+        """The affinity of a region's cells, row by row."""
+        part = (slice(region[0], region[2]), slice(region[1], region[3]))
+        return Affinity(self.cells[part].flatten(0, 1), self.weights[part].flatten(0, 1))
+
+
+def search(
+    memory: DenseMemory, bank: DenseBank, keys: Tensor, wanted: Mapping[Frames, Sequence[Box]]
+) -> dict[Frames, TiledAffinity]:
+    """Affinities of the frame with ``keys`` [C, h8, w8] to each set of remembered frames, in the regions ``wanted``."""
+    size, top_k, scale = (keys.shape[1], keys.shape[2]), memory.settings.top_k, float(memory.scale.exp())
+    found = {frames: TiledAffinity(size, top_k, keys) for frames in wanted}
+    for box in _tiles(size):
+        sets = [frames for frames, regions in wanted.items() if any(_meet(box, region) for region in regions)]
+        if sets:
+            tile = _Tile(bank, keys, box, scale, sorted({seen for frames in sets for seen in frames}))
+        for frames in sets:
+            best = keep_best(tile.scores(frames), top_k)
+            found[frames].fill(box, Affinity(tile.cells(frames)[best.cells], best.weights))
+    return found
+
+
+class _Tile:
+    """Similarities [R, N] of a tile's R cells to those of some remembered frames, side by side in one table."""
+
+    def __init__(self, bank: DenseBank, keys: Tensor, box: Box, scale: float, remembered: Sequence[Remembered]) -> None:
+        size = keys.shape[1], keys.shape[2]
+        settings = bank.settings
+        radii = {seen: settings.wide_window if seen[1] else settings.window for seen in remembered}
+        self.windows = {seen: _window(box, size, radius) for seen, radius in radii.items()}
+        ends = list(accumulate((_area(window) for window in self.windows.values()), initial=0))
+        self.columns = {seen: slice(*pair) for seen, pair in zip(remembered, pairwise(ends), strict=True)}
+        query = keys[:, box[0] : box[2], box[1] : box[3]].flatten(1).t()
+        self.table = keys.new_empty(len(query), ends[-1])
+        self.size = size
+        for seen, columns in self.columns.items():
+            window_similarity(query, bank.keys[seen[0]], self.windows[seen], scale, out=self.table[:, columns])
+
+    def scores(self, frames: Frames) -> Tensor:
+        """The columns of some of the frames, in order of time."""
+        if len(frames) == len(self.columns):
+            return self.table
+        return torch.cat([self.table[:, self.columns[seen]] for seen in frames], 1)
+
+    def cells(self, frames: Frames) -> Tensor:
+        """The cells that these columns stand for, counted frame after frame: [N]."""
+        return _cells(tuple(self.windows[seen] for seen in frames), self.size, self.table.device)
+
+
+def _tiles(size: tuple[int, int]) -> Iterator[Box]:
+    for top in range(0, size[0], TILE[0]):
+        for left in range(0, size[1], TILE[1]):
+            yield top, left, min(top + TILE[0], size[0]), min(left + TILE[1], size[1])
+
+
+def _meet(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _window(box: Box, size: tuple[int, int], radius: int) -> Box:
+    top, left, bottom, right = box
+    return max(0, top - radius), max(0, left - radius), min(size[0], bottom + radius), min(size[1], right + radius)
+
+
+def _area(box: Box) -> int:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+# Few different ones are asked for again and again, by every frame.
+@functools.lru_cache(maxsize=256)
+def _cells(windows: tuple[Box, ...], size: tuple[int, int], device: torch.device) -> Tensor:
+    """Indices of the cells of a window of each of some frames, row by row and frame after frame: [N]."""
+    frames = torch.arange(len(windows) * size[0] * size[1], device=device).view(len(windows), *size)
+    parts = [
+        frame[top:bottom, left:right].flatten()
+        for frame, (top, left, bottom, right) in zip(frames, windows, strict=True)
+    ]
+    return torch.cat(parts)
