@@ -50,12 +50,12 @@ def search(
     size, top_k, scale = (keys.shape[1], keys.shape[2]), memory.settings.top_k, float(memory.scale.exp())
     found = {frames: TiledAffinity(size, top_k, keys) for frames in wanted}
     for box in _tiles(size):
-        sets = [frames for frames, regions in wanted.items() if any(_meet(box, region) for region in regions)]
-        if sets:
-            tile = _Tile(bank, keys, box, scale, sorted({seen for frames in sets for seen in frames}))
-        for frames in sets:
-            best = keep_best(tile.scores(frames), top_k)
-            found[frames].fill(box, Affinity(tile.cells(frames)[best.cells], best.weights))
+        parts = {frames: part for frames, regions in wanted.items() if (part := _part(box, regions))}
+        if parts:
+            tile = _Tile(bank, keys, box, scale, sorted({seen for frames in parts for seen in frames}))
+        for frames, part in parts.items():
+            best = keep_best(tile.scores(frames, part), top_k)
+            found[frames].fill(part, Affinity(tile.cells(frames)[best.cells], best.weights))
     return found
 
 
@@ -71,15 +71,17 @@ class _Tile:
         self.columns = {seen: slice(*pair) for seen, pair in zip(remembered, pairwise(ends), strict=True)}
         query = keys[:, box[0] : box[2], box[1] : box[3]].flatten(1).t()
         self.table = keys.new_empty(len(query), ends[-1])
-        self.size = size
+        self.box, self.size = box, size
         for seen, columns in self.columns.items():
             window_similarity(query, bank.keys[seen[0]], self.windows[seen], scale, out=self.table[:, columns])
 
-    def scores(self, frames: Frames) -> Tensor:
-        """The columns of some of the frames, in order of time."""
+    def scores(self, frames: Frames, part: Box) -> Tensor:
+        """The rows of a part of the tile that is as wide, and the columns of some of the frames, in order of time."""
+        width = self.box[3] - self.box[1]
+        rows = self.table[(part[0] - self.box[0]) * width : (part[2] - self.box[0]) * width]
         if len(frames) == len(self.columns):
-            return self.table
-        return torch.cat([self.table[:, self.columns[seen]] for seen in frames], 1)
+            return rows
+        return torch.cat([rows[:, self.columns[seen]] for seen in frames], 1)
 
     def cells(self, frames: Frames) -> Tensor:
         """The cells that these columns stand for, counted frame after frame: [N]."""
@@ -92,8 +94,12 @@ def _tiles(size: tuple[int, int]) -> Iterator[Box]:
             yield top, left, min(top + TILE[0], size[0]), min(left + TILE[1], size[1])
 
 
-def _meet(one: Box, other: Box) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+def _part(tile: Box, regions: Sequence[Box]) -> Box | None:
+    """The rows of cells of a tile, in its whole width, where the regions are; None if they are elsewhere."""
+    met = [r for r in regions if r[0] < tile[2] and tile[0] < r[2] and r[1] < tile[3] and tile[1] < r[3]]
+    if not met:
+        return None
+    return max(tile[0], min(r[0] for r in met)), tile[1], min(tile[2], max(r[2] for r in met)), tile[3]
 
 
 def _window(box: Box, size: tuple[int, int], radius: int) -> Box:

@@ -31,7 +31,7 @@ from univs.runtime import choose_device
 SHIPPED = {"univs_mini": ("mini/univs_mini.yaml", "univs_mini.safetensors")}
 DEFAULT = "univs_mini"
 # pixels of the network input, and the search window that fits them (cells of stride 8)
-QUALITIES = {"default": (320 * 576, 8), "high": (480 * 864, 14)}
+QUALITIES = {"default": (320 * 576, 6), "high": (480 * 864, 10)}
 
 _log = logging.getLogger(__name__)
 
@@ -83,7 +83,8 @@ def segmenter_of(loaded: LoadedModel, quality: str = "default", parts: str = "de
     if loaded.model.dense_memory is None:
         return QuerySegmenter(loaded.model, clip_settings(loaded.cfg).corrected(), loaded.name)
     area, window = QUALITIES[quality]
-    settings = SegmenterSettings(area=area, parts=parts, bank=BankSettings(window=window, wide_window=3 * window))
+    bank = BankSettings(window=window, wide_window=3 * window, reach=window // 3)
+    settings = SegmenterSettings(area=area, parts=parts, bank=bank)
     name = f"{loaded.name}-{quality}" + ("" if parts == "dense" else f"-{parts}")
     return UniVSSegmenter(loaded.model, settings, name)
 
