@@ -3,8 +3,8 @@
 
 Every entry is scored by `univs score`'s own code in one process on one thread, files read included, imports not. The
 official time is that of official_evaluators.json, carried over to this machine by a unit of CPU time that was measured
-with it there and is measured around each entry here; "ratio" says how many times faster we are. Figures are compared
-with the official ones.
+with it there and is measured between the runs of each entry here, in processes of its own; "ratio" says how many times
+faster we are. Figures are compared with the official ones.
 
 Examples:
   OMP_NUM_THREADS=1 python benchmarks/evaluation.py
@@ -137,11 +137,11 @@ def measured(name: str, repeats: int) -> dict[str, Any]:
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
         entry.write(Path(folder))
-        units = [unit_seconds()]
-        runs = [_in_fresh_process(entry, Path(folder)) for _ in range(repeats)]
-        units.append(unit_seconds())
-    unit = sum(units) / len(units)
-    seconds = min(cpu_seconds for cpu_seconds, _ in runs)
+        units, runs = [], []
+        for _ in range(repeats):
+            units.append(_in_fresh_process("spawn", unit_seconds))
+            runs.append(_in_fresh_process("fork", scored, entry, Path(folder)))
+    unit, seconds = min(units), min(cpu_seconds for cpu_seconds, _ in runs)
     expected = official["official_in_units"] * unit
     differences = difference(official["expected"], runs[0][1])
     return {
@@ -155,11 +155,11 @@ def measured(name: str, repeats: int) -> dict[str, Any]:
     }
 
 
-def _in_fresh_process(entry: Entry, folder: Path) -> tuple[float, dict[str, Any]]:
-    """CPU seconds and figures of one scoring; nothing that an earlier run has read is still in memory."""
-    context = multiprocessing.get_context("fork")
+def _in_fresh_process(method: str, work: Callable[..., Any], *arguments: Any) -> Any:
+    """Result of work in a process that ``method`` starts: nothing that an earlier run has read is still in memory."""
+    context = multiprocessing.get_context(method)
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(scored, entry, folder).result()
+        return pool.submit(work, *arguments).result()
 
 
 def scored(entry: Entry, folder: Path) -> tuple[float, dict[str, Any]]:

@@ -14,7 +14,8 @@ from PIL import Image
 from univs.errors import UserError
 from univs.evaluation.benchmark import BrokenSequence, Summary
 from univs.evaluation.benchmarks import find_benchmark
-from univs.evaluation.layouts import decoded_mask, read_foreground, read_labels
+from univs.evaluation.coded_masks import decoded_mask
+from univs.evaluation.label_pictures import read_foreground, read_labels
 
 SIZE = 12, 20
 
@@ -155,8 +156,8 @@ def other_palette(path: Path) -> None:
 
 
 PROBLEMS: dict[Callable[[Path], None], str] = {
-    Path.unlink: "is not there; expected the label picture of frame 00001",
-    in_colour: "frame 00001.* colour picture .RGB.*expected one object id per pixel",
+    Path.unlink: "is missing; expected the picture of frame 00001",
+    in_colour: "frame 00001. is a RGB picture; expected one object id per pixel",
     cut_off: "frame 00001.* damaged or cut off.*expected a whole PNG",
     larger: "frame 00001.* has 21x12 pixels; expected 20x12",
     unknown_id: "frame 00001.* holds the id 9; expected ids 0 to 1",
@@ -188,7 +189,7 @@ def test_grey_pictures_of_sixteen_bits_are_labels(tmp_path: Path) -> None:
     labels = np.arange(300, dtype=np.uint16).reshape(15, 20)
     Image.fromarray(labels).save(tmp_path / "a.png")
     assert (read_labels(tmp_path / "a.png") == labels).all()
-    with pytest.raises(BrokenSequence, match="16 bits per pixel; expected 8"):
+    with pytest.raises(BrokenSequence, match="is a 16-bit grey picture; expected one id of 8 bits"):
         read_foreground(tmp_path / "a.png")
 
 
@@ -202,12 +203,18 @@ def test_foreground_is_what_is_not_black(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "problem"),
     [
-        (None, "is no mask; expected a run-length mask"),
-        ({"size": [4], "counts": "x"}, "has the size"),
-        ({"size": [4, 5], "counts": "0"}, "does not fill 5x4"),
-        ({"size": [4, 5], "counts": "~~~~~~"}, "does not fill 5x4"),
-        ({"size": [4, 5], "counts": [3, 4]}, "does not fill 5x4"),
-        ({"size": [4, 5], "counts": ""}, "does not fill 5x4"),
+        (None, "is no mask: a mask has size and counts"),
+        ({"size": [4], "counts": "x"}, "its size is .4., not .height, width"),
+        ({"size": [4, 5], "counts": "0"}, "its runs cover 0 pixels of 20"),
+        ({"size": [4, 5], "counts": "~~~~~~"}, "hold the letter '~'"),
+        ({"size": [4, 5], "counts": "P"}, "end within a number"),
+        ({"size": [4, 5], "counts": "PPPPPPP0"}, "a number without an end"),
+        ({"size": [4, 5], "counts": "\u00e9"}, "hold the letter '\u00e9'"),
+        ({"size": [4, 5], "counts": "d0p"}, "hold the letter 'p'"),
+        ({"size": [1 << 20, 1 << 20], "counts": "0"}, "its picture has"),
+        ({"size": [4, 5], "counts": "O0"}, "a run of -1 pixels"),
+        ({"size": [4, 5], "counts": [3, 4]}, "its runs cover 7 pixels of 20"),
+        ({"size": [4, 5], "counts": ""}, "its counts are empty"),
     ],
 )
 def test_malformed_masks(code: Any, problem: str) -> None:

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from pycocotools import mask as coco_mask
 
-from univs.evaluation.metrics import track_map
-from univs.evaluation.metrics.coded_tracks import CodedTracks, MalformedMask, track_overlaps
+from univs.evaluation.metrics import shared_runs, track_map
+from univs.evaluation.metrics.coded_tracks import CodedTracks, MalformedMask, shared_pixels, track_overlaps
 from univs.evaluation.metrics.hota import Hota, TrackedFrame
-from univs.evaluation.metrics.run_lengths import decoded_pixels
+from univs.evaluation.metrics.run_lengths import MalformedCode, decoded_runs
 from univs.evaluation.metrics.track_average_precision import PredictedTracks, TrackAveragePrecision, TrueTracks
 from univs.evaluation.metrics.track_map import TrackMap, TrackSizes, matched_tracks
 
@@ -41,16 +41,29 @@ def coded_video(masks: np.ndarray) -> CodedTracks:
 
 @quick
 @given(st.lists(arrays.arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40))), min_size=1, max_size=4))
-def test_pixels_are_counted_without_decoding(masks: list[np.ndarray]) -> None:
-    areas, totals = decoded_pixels([coded(mask)["counts"] for mask in masks])
-    assert areas.tolist() == [int(mask.sum()) for mask in masks]
-    assert totals.tolist() == [mask.size for mask in masks]
+def test_runs_are_those_of_the_mask(masks: list[np.ndarray]) -> None:
+    runs = decoded_runs([coded(mask)["counts"] for mask in masks], np.array([mask.size for mask in masks]))
+    assert runs.areas.tolist() == [int(mask.sum()) for mask in masks]
+    for place, mask in enumerate(masks):
+        drawn = np.zeros(mask.size, bool)
+        for start, end in zip(*runs.of(np.array([place])), strict=True):
+            drawn[start:end] = True
+        assert (drawn.reshape(mask.shape, order="F") == mask).all()
 
 
 def test_long_runs_take_several_letters() -> None:
     mask = np.zeros((2000, 3000), bool)
     mask[:, 1000:2900] = True
-    assert [int(value[0]) for value in decoded_pixels([coded(mask)["counts"]])] == [1900 * 2000, 6_000_000]
+    runs = decoded_runs([coded(mask)["counts"]], np.array([mask.size]))
+    assert runs.areas.tolist() == [1900 * 2000] and runs.starts[0] == 2_000_000 and runs.ends[0] == 5_800_000
+
+
+def _fills(codes: list[str], pixels: int) -> bool:
+    try:
+        decoded_runs(codes, np.array([pixels]))
+    except MalformedCode:
+        return False
+    return True
 
 
 @quick
@@ -58,7 +71,7 @@ def test_long_runs_take_several_letters() -> None:
 def test_codes_that_are_not_whole_are_found(mask: np.ndarray, data: st.DataObject) -> None:
     good, code = coded(np.ones((2, 2))), coded(mask)
     cut = code["counts"][: data.draw(st.integers(0, len(code["counts"]) - 1))]
-    assume(int(decoded_pixels([cut])[1][0]) != mask.size)  # what ends with a run of 0 may lose it
+    assume(not _fills([cut], mask.size))  # what ends with a run of 0 may lose it
     with pytest.raises(MalformedMask) as caught:
         CodedTracks.of([[good, None], [None, {**code, "counts": cut}]])
     assert (caught.value.row, caught.value.frame) == (1, 1)
@@ -71,6 +84,24 @@ def test_overlap_of_tracks_is_that_of_their_pixels(first: np.ndarray, second: np
     union = (first[:, None] | second[None]).sum((2, 3, 4))
     expected = np.divide(shared, union, out=np.zeros(shared.shape), where=union > 0)
     assert track_overlaps(coded_video(first), coded_video(second)) == pytest.approx(expected)
+
+
+@quick
+@given(videos(2), videos(2), st.sampled_from([1, 40, 1 << 20]), st.booleans())
+def test_shared_pixels_are_counted_piece_by_piece(
+    first: np.ndarray, second: np.ndarray, at_once: int, turned: bool
+) -> None:
+    """Masks with full columns, several runs in a column, and of another shape, in pieces of any size."""
+    first[..., 1], second[..., 1:3] = True, True
+    sides = coded_video(first), coded_video(second.swapaxes(2, 3) if turned else second)
+    groups = np.arange(len(first)) % 2, np.arange(len(second)) % 2
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shared_runs, "RUNS_AT_ONCE", at_once)
+        ours, theirs, pixels = shared_pixels(*sides, groups)
+    found = np.zeros((len(first), len(second), FRAMES), int)
+    found[sides[0].rows[ours], sides[1].rows[theirs], sides[0].frames[ours]] = pixels
+    alike = (groups[0][:, None] == groups[1]) & (not turned)
+    assert (found == (first[:, None] & second[None]).sum((3, 4)) * alike[..., None]).all()
 
 
 # --- average precision of tracks --------------------------------------------------------------------------------------

@@ -13,11 +13,11 @@ from pycocotools import mask as coco_mask
 
 from tests.evaluation.tiny_submission import CATEGORIES, FRAMES, SIZE, box, expected_for, results, written
 from univs.errors import UserError
+from univs.evaluation.coded_masks import mask_area
 from univs.evaluation.submissions import SUBMISSIONS, find_submission
 from univs.evaluation.submissions.check import check_submission
 from univs.evaluation.submissions.expected import Expected, ExpectedVideo, read_categories, read_expected
 from univs.evaluation.submissions.pack import pack_results, zip_folder
-from univs.evaluation.submissions.run_lengths import mask_area
 from univs.evaluation.submissions.video import Video
 from univs.video import ResultWriter, open_video
 

@@ -14,7 +14,7 @@ import torch
 from univs.data.vocabulary import read_vocabulary
 from univs.errors import UserError
 from univs.evaluation.annotations import read_json
-from univs.evaluation.segment_maps import read_label_map
+from univs.evaluation.label_pictures import read_label_map
 from univs.evaluation.submissions import Submission
 from univs.evaluation.submissions.expected import VOID, Expected, ExpectedVideo
 from univs.evaluation.submissions.pack import add_results

@@ -17,6 +17,7 @@ import cv2
 
 from univs.errors import UserError
 from univs.evaluation.benchmark import BrokenSequence, Scoring
+from univs.evaluation.metrics.scratch import keep_freed_memory
 from univs.evaluation.part_store import Table, decode, encode
 
 AHEAD_OF_WORKERS = 2
@@ -117,6 +118,7 @@ def _begin(scoring: Scoring) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
+    keep_freed_memory()
 
 
 def _end_with_parent() -> None:

@@ -12,9 +12,9 @@ import numpy as np
 from univs.errors import UserError
 from univs.evaluation.annotations import check_listed, frame_segments, member, unique_by
 from univs.evaluation.benchmark import BrokenSequence
+from univs.evaluation.label_pictures import read_segment_map
 from univs.evaluation.metrics.panoptic_matching import FramePair, FrameSegments
 from univs.evaluation.metrics.pixel_counts import PairCounts, pair_counts
-from univs.evaluation.segment_maps import check_size, read_segment_map
 
 
 @dataclass(frozen=True)
@@ -99,24 +99,14 @@ def matching_frames(truth: Mapping[str, ListedFrame], prediction: Mapping[str, L
         raise BrokenSequence(f"{surplus.where} is annotated, but the ground truth has no such frame.")
 
 
-def read_pair(truth: ListedFrame, prediction: ListedFrame) -> tuple[np.ndarray, np.ndarray]:
-    """The two id pictures [H, W, 3] uint8 of a frame; the sizes may differ.
-
-    Raises:
-        BrokenSequence: a picture cannot be read.
-    """
-    return read_segment_map(truth.picture), read_segment_map(prediction.picture)
-
-
 def frame_pair(truth: ListedFrame, prediction: ListedFrame, reading: Reading) -> FramePair:
     """Everything that panoptic quality needs of a frame.
 
     Raises:
         BrokenSequence: a picture or list that is damaged, or the two do not agree.
     """
-    maps = read_pair(truth, prediction)
-    check_size(maps[1], maps[0], prediction.picture)
-    pairs = pair_counts(*maps)
+    true = read_segment_map(truth.picture)
+    pairs = pair_counts(true, read_segment_map(prediction.picture, true.shape[:2]))
     segments = frame_segments(prediction.entries, reading.places, prediction.where, False, reading.repeated)
     ids, areas = pairs.total("second")
     check_listed(segments, ids, prediction.where, str(prediction.picture))

@@ -7,6 +7,7 @@ from importlib import import_module
 
 from univs.errors import UserError
 from univs.evaluation.benchmark import Benchmark
+from univs.evaluation.metrics.scratch import keep_freed_memory
 
 BENCHMARKS = {
     "davis2016": "davis:Davis2016",
@@ -37,7 +38,18 @@ BENCHMARKS = {
 }
 """Name of a benchmark -> ``module:class``, the module in this package."""
 
-LIBRARIES = ("numpy", "scipy", "pillow", "opencv-python-headless", "opencv-python", "pycocotools", "lvis")
+LIBRARIES = (
+    "numpy",
+    "scipy",
+    "pillow",
+    "opencv-python-headless",
+    "opencv-python",
+    "av",
+    "deflate",
+    "msgspec",
+    "pycocotools",
+    "lvis",
+)
 """Packages whose versions figures may depend on."""
 
 
@@ -55,6 +67,7 @@ def find_benchmark(name: str) -> Benchmark:
     if name not in BENCHMARKS:
         near = difflib.get_close_matches(name, BENCHMARKS, n=3) or list(BENCHMARKS)
         raise UserError(f"There is no benchmark {name!r}; did you mean: {', '.join(near)}?")
+    keep_freed_memory()
     module, _, kind = BENCHMARKS[name].partition(":")
     benchmark = getattr(import_module(f"{__name__}.{module}"), kind)()
     benchmark.name = name  # several data sets share a class

@@ -10,7 +10,8 @@ import numpy as np
 
 from univs.errors import UserError
 from univs.evaluation.benchmark import Benchmark, Parts, Scoring, Summary
-from univs.evaluation.layouts import check_ids, first_folder, folder, frames_in, lines_of, paired_labels, read_labels
+from univs.evaluation.label_pictures import read_labels
+from univs.evaluation.layouts import check_ids, first_folder, folder, frames_in, lines_of, paired_labels
 from univs.evaluation.metrics.object_series import MEASURES, STATISTICS, ObjectSeries, mean
 from univs.evaluation.metrics.proposals import match_proposals
 from univs.evaluation.metrics.region_boundary import object_scores, pair_scores

@@ -126,13 +126,17 @@ class YouTubeVisScoring(Scoring):
 
     def measure(self, sequence: str) -> Parts:
         video = int(sequence)
-        parts, ious = matched_video(self._truth_of(video), self._prediction_of(video))
+        truth = self._true_tracks.get(video, [])
+        numbered = self._predicted_tracks.get(video, [])
+        names = [f"Annotation {entry['id']} of {self._truth}" for entry in truth]
+        names += [f"Track {number} of {self._predictions}" for number, _ in numbered]
+        masks = self._masks(video, [*truth, *(entry for _, entry in numbered)], names)
+        true_masks, predicted_masks = masks.parted(len(truth))
+        parts, ious = matched_video(self._truth_of(truth, true_masks), _prediction_of(numbered, predicted_masks))
         return {**parts, "ious": ious} if self._options["details"] else parts
 
-    def _truth_of(self, video: int) -> TrueTracks:
-        entries = self._true_tracks.get(video, [])
-        ats = [f"Annotation {entry['id']} of {self._truth}" for entry in entries]
-        areas = [member(entry, "areas", list, at) for entry, at in zip(entries, ats, strict=True)]
+    def _truth_of(self, entries: Sequence[dict[str, Any]], masks: CodedTracks) -> TrueTracks:
+        areas = [member(entry, "areas", list, f"Annotation {entry['id']} of {self._truth}") for entry in entries]
         frames = max(map(len, areas), default=0)
         table = np.zeros((len(entries), frames))
         for row, values in zip(table, areas, strict=True):
@@ -142,17 +146,7 @@ class YouTubeVisScoring(Scoring):
             np.array([entry["category_id"] for entry in entries], np.int64),
             np.array([bool(entry.get("iscrowd", 0)) for entry in entries], bool),
             mean_positive(table),
-            self._masks(video, entries, ats),
-        )
-
-    def _prediction_of(self, video: int) -> PredictedTracks:
-        numbered = self._predicted_tracks.get(video, [])
-        entries = [entry for _, entry in numbered]
-        return PredictedTracks(
-            np.array([number for number, _ in numbered], np.int64),
-            np.array([entry["category_id"] for entry in entries], np.int64),
-            np.array([entry["score"] for entry in entries], np.float64),
-            self._masks(video, entries, [f"Track {number} of {self._predictions}" for number, _ in numbered]),
+            masks,
         )
 
     def _masks(self, video: int, entries: Sequence[dict[str, Any]], ats: Sequence[str]) -> CodedTracks:
@@ -185,6 +179,15 @@ class YouTubeVisScoring(Scoring):
             figures |= _details(metric.state, self._categories)
         table = [(name, 100 * value if value > -1 else value) for name, value in figures["stats"].items()]
         return Summary(figures, table, corrected, objects)
+
+
+def _prediction_of(numbered: Sequence[tuple[int, dict[str, Any]]], masks: CodedTracks) -> PredictedTracks:
+    return PredictedTracks(
+        np.array([number for number, _ in numbered], np.int64),
+        np.array([entry["category_id"] for _, entry in numbered], np.int64),
+        np.array([entry["score"] for _, entry in numbered], np.float64),
+        masks,
+    )
 
 
 def _compressed(mask: Any, video: Mapping[str, Any]) -> Any:

@@ -11,7 +11,9 @@ import numpy as np
 from univs.evaluation.annotations import member
 from univs.evaluation.benchmark import Benchmark, BrokenSequence, Parts, Scoring, Summary
 from univs.evaluation.benchmarks.youtube_vos import expression_summary
-from univs.evaluation.layouts import decoded_mask, folder, json_file, read_foreground
+from univs.evaluation.coded_masks import decoded_mask
+from univs.evaluation.label_pictures import read_foreground
+from univs.evaluation.layouts import folder, json_file
 from univs.evaluation.metrics.expression_scores import ExpressionScores
 from univs.evaluation.metrics.region_boundary import object_scores
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from univs.errors import UserError
 from univs.evaluation.benchmark import Benchmark, BrokenSequence, Parts, Scoring, Summary
+from univs.evaluation.label_pictures import read_label_map
 from univs.evaluation.metrics.semantic_video import (
     VOID_LABELS,
     ConsistencyCounter,
@@ -18,7 +19,6 @@ from univs.evaluation.metrics.semantic_video import (
     VideoConsistency,
     label_table,
 )
-from univs.evaluation.segment_maps import check_size, read_label_map
 
 
 class Vspw(Benchmark):
@@ -81,8 +81,8 @@ class VspwScoring(Scoring):
         reader = _VideoReader(self._options)
         for frame in frames:
             path = self._predictions / sequence / frame.name
-            truth, prediction = read_label_map(frame), read_label_map(path)
-            check_size(prediction, truth, path)
+            truth = read_label_map(frame)
+            prediction = read_label_map(path, truth.shape)
             try:
                 reader.update(prediction, truth)
             except ValueError as error:

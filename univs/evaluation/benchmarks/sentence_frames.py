@@ -12,8 +12,8 @@ from pycocotools import mask as mask_codes
 from univs.errors import UserError
 from univs.evaluation.annotations import member, read_json
 from univs.evaluation.benchmark import Benchmark, BrokenSequence, Parts, Scoring, Summary
+from univs.evaluation.coded_masks import check_code
 from univs.evaluation.json_layouts import one_json
-from univs.evaluation.layouts import check_code
 from univs.evaluation.metrics.sentence_frames import AP_NAMES, THRESHOLDS, SentenceFrames
 
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from univs.errors import UserError
 from univs.evaluation.benchmark import Benchmark, BrokenSequence, Parts, Scoring, Summary
+from univs.evaluation.label_pictures import read_segment_map
 from univs.evaluation.metrics.pixel_counts import PairCounts, joined_pairs, pair_counts
 from univs.evaluation.metrics.segmentation_tracking_quality import LabelFormat, SegmentationTrackingQuality
-from univs.evaluation.segment_maps import check_size, read_segment_map
 
 LAYOUT = "VIDEO/FRAME.png; red is the class, 256 x green + blue the instance"
 
@@ -62,9 +62,9 @@ class StepScoring(Scoring):
         pairs = []
         for frame in frames:
             path = self._predictions / sequence / frame.name
-            maps = read_segment_map(frame), read_segment_map(path)
-            check_size(maps[1], maps[0], path)
-            pairs.append(self._labelled(pair_counts(*maps), path))
+            truth = read_segment_map(frame)
+            prediction = read_segment_map(path, truth.shape[:2])
+            pairs.append(self._labelled(pair_counts(truth, prediction), path))
         video = joined_pairs(pairs)
         return {"first": video.first, "second": video.second, "counts": video.counts, "frames": len(frames)}
 

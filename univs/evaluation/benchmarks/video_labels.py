@@ -11,10 +11,10 @@ from PIL import Image
 from univs.errors import UserError
 from univs.evaluation.annotations import member
 from univs.evaluation.benchmark import BrokenSequence, Parts
+from univs.evaluation.label_pictures import read_segment_map
 from univs.evaluation.metrics.pixel_counts import PairCounts, counted_pairs, joined_pairs, pair_counts
 from univs.evaluation.metrics.segmentation_tracking_quality import LabelFormat, SegmentationTrackingQuality
-from univs.evaluation.panoptic_layouts import ListedFrame, read_pair
-from univs.evaluation.segment_maps import check_size
+from univs.evaluation.panoptic_layouts import ListedFrame
 
 BITS = 16
 NOWHERE = 255
@@ -58,12 +58,12 @@ class VideoLabels:
 
 
 def _id_pairs(truth: ListedFrame, prediction: ListedFrame, resized: bool) -> PairCounts:
-    maps = read_pair(truth, prediction)
-    if maps[0].shape != maps[1].shape and resized:
-        height, width = maps[1].shape[:2]
-        maps = np.asarray(Image.fromarray(maps[0]).resize((width, height), Image.Resampling.NEAREST)), maps[1]
-    check_size(maps[1], maps[0], prediction.picture)
-    return pair_counts(*maps)
+    true = read_segment_map(truth.picture)
+    predicted = read_segment_map(prediction.picture, None if resized else true.shape[:2])
+    if predicted.shape != true.shape:
+        height, width = predicted.shape[:2]
+        true = np.asarray(Image.fromarray(true).resize((width, height), Image.Resampling.NEAREST))
+    return pair_counts(true, predicted)
 
 
 def _labels(frame: ListedFrame, numbers: dict[int, int], ids: np.ndarray) -> np.ndarray:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from univs.evaluation.benchmark import Benchmark, BrokenSequence, Parts, Scoring, Summary
-from univs.evaluation.layouts import folder, folders_in, frames_in, json_file, paired_labels, read_labels
+from univs.evaluation.label_pictures import read_labels
+from univs.evaluation.layouts import folder, folders_in, frames_in, json_file, paired_labels
 from univs.evaluation.metrics.boundary_iou import GroupedBoundaryIoU, region_rim_scores
 from univs.evaluation.metrics.label_outlines import LabelMap
 from univs.evaluation.metrics.object_series import mean

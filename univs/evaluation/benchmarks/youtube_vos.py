@@ -11,7 +11,8 @@ import numpy as np
 from univs.errors import UserError
 from univs.evaluation.annotations import member
 from univs.evaluation.benchmark import Benchmark, BrokenSequence, Parts, Scoring, Summary
-from univs.evaluation.layouts import first_folder, folder, frames_in, json_file, paired_labels, read_labels
+from univs.evaluation.label_pictures import read_labels
+from univs.evaluation.layouts import first_folder, folder, frames_in, json_file, paired_labels
 from univs.evaluation.metrics.expression_scores import ExpressionScores
 from univs.evaluation.metrics.object_series import mean
 from univs.evaluation.metrics.region_boundary import object_scores

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
-from univs.evaluation.metrics.run_lengths import decoded_pixels
+from univs.evaluation.metrics.run_lengths import MalformedCode, Runs, decoded_runs
+from univs.evaluation.metrics.shared_runs import column_spans, shared_by_pairs
 
 Mask: TypeAlias = Mapping[str, Any]
 """A compressed run-length code: ``size`` [H, W] and ``counts``, a text."""
@@ -19,9 +19,6 @@ Track: TypeAlias = Sequence[Mask | None]
 
 WIDEST = 1 << 20
 """Pictures are narrower."""
-
-PAIRS_AT_ONCE = 20_000
-"""Pairs of masks whose boxes are compared in one call: much more than are in one frame would be wasted work."""
 
 
 class MalformedMask(ValueError):
@@ -35,7 +32,7 @@ class MalformedMask(ValueError):
 @dataclass(frozen=True)
 class CodedTracks:
     """N tracks with K masks: numbers of frames ``lengths`` [N]; of each mask its track ``rows`` [K], its ``frames``
-    [K], ``codes``, ``heights`` and ``widths`` [K] and numbers of pixels ``areas`` [K]."""
+    [K], ``codes``, ``heights``, ``widths`` [K] and ``runs``."""
 
     lengths: np.ndarray
     rows: np.ndarray
@@ -43,7 +40,7 @@ class CodedTracks:
     codes: Sequence[str]
     heights: np.ndarray
     widths: np.ndarray
-    areas: np.ndarray
+    runs: Runs
 
     @staticmethod
     def of(tracks: Sequence[Track]) -> CodedTracks:
@@ -53,24 +50,26 @@ class CodedTracks:
             MalformedMask: something that is no compressed run-length code, or does not fill its picture.
         """
         lengths = np.array([len(track) for track in tracks], np.int64)
-        present = [
-            (row, frame, mask)
-            for row, track in enumerate(tracks)
-            for frame, mask in enumerate(track)
-            if mask is not None
-        ]
-        if not present:
-            none = np.zeros(0, np.int64)
-            return CodedTracks(lengths, none, none, [], none, none, none)
-        rows, frames, masks = zip(*present, strict=True)
-        codes, sizes = _codes_and_sizes(present)
-        areas, totals = decoded_pixels(codes)
-        wrong = np.flatnonzero(totals != sizes[:, 0] * sizes[:, 1])
-        if len(wrong):
-            height, width = sizes[wrong[0]].tolist()
-            problem = f"its run-length code is malformed; runs that fill {height} x {width} pixels are expected"
-            raise MalformedMask(rows[wrong[0]], frames[wrong[0]], problem)
-        return CodedTracks(lengths, np.array(rows), np.array(frames), codes, *sizes.T, areas.astype(np.int64))
+        given = [mask for track in tracks for mask in track]
+        masks = [mask for mask in given if mask is not None]
+        places = np.flatnonzero([mask is not None for mask in given])
+        rows = np.repeat(np.arange(len(lengths)), lengths)[places]
+        frames = places - (np.cumsum(lengths) - lengths)[rows]
+        codes, sizes = _codes_and_sizes(masks, rows, frames)
+        try:
+            runs = decoded_runs(codes, sizes[:, 0] * sizes[:, 1])
+        except MalformedCode as error:
+            height, width = sizes[error.place].tolist()
+            problem = (
+                f"its run-length code is malformed ({error}); runs that fill {height} x {width} pixels are expected"
+            )
+            raise MalformedMask(int(rows[error.place]), int(frames[error.place]), problem) from error
+        return CodedTracks(lengths, rows, frames, codes, *sizes.T, runs)
+
+    @property
+    def areas(self) -> np.ndarray:
+        """Pixels [K] of each mask."""
+        return self.runs.areas
 
     def area_table(self, frames: int | None = None) -> np.ndarray:
         """Pixels [N, frames] of each track in each frame."""
@@ -79,30 +78,51 @@ class CodedTracks:
         table[self.rows, self.frames] = self.areas
         return table
 
+    def parted(self, tracks: int) -> tuple[CodedTracks, CodedTracks]:
+        """The first so many tracks, and the others: to take them apart together costs less than one after the other."""
+        masks = int(np.searchsorted(self.rows, tracks))
+        parts = ((slice(tracks), slice(masks)), (slice(tracks, None), slice(masks, None)))
+        return tuple(  # type: ignore[return-value]
+            CodedTracks(
+                self.lengths[some],
+                self.rows[here] - (some.start or 0),
+                self.frames[here],
+                self.codes[here],
+                self.heights[here],
+                self.widths[here],
+                self.runs.part(here),
+            )
+            for some, here in parts
+        )
+
     def between(self, start: int, stop: int) -> np.ndarray:
         """Places of the masks of the frames from ``start`` to ``stop`` - 1."""
         return np.flatnonzero((self.frames >= start) & (self.frames < stop))
 
 
-def _codes_and_sizes(present: Sequence[tuple[int, int, Any]]) -> tuple[list[str], np.ndarray]:
+def _codes_and_sizes(masks: Sequence[Any], rows: np.ndarray, frames: np.ndarray) -> tuple[list[str], np.ndarray]:
+    if not masks:
+        return [], np.zeros((0, 2), np.int64)
     try:
-        codes = [mask["counts"] for _, _, mask in present]
-        given = [mask["size"] for _, _, mask in present]
+        codes, given = [mask["counts"] for mask in masks], [mask["size"] for mask in masks]
         alike = given.count(given[0]) == len(given)
         sizes = np.array(given[:1] if alike else given)
-        if {*map(type, codes)} == {str} and sizes.dtype == np.int64 and sizes.shape[1:] == (2,) and (sizes > 0).all():
+        whole = sizes.dtype == np.int64 and sizes.shape[1:] == (2,) and sizes.min() > 0 and sizes.max() < WIDEST
+        if whole and {*map(type, codes)} == {str}:
             return codes, np.broadcast_to(sizes, (len(codes), 2))
     except (TypeError, KeyError, ValueError):
         pass
-    row, frame, _ = next(found for found in present if not _is_coded(found[2]))
-    raise MalformedMask(row, frame, "null or a run-length code with size [height, width] and counts is expected")
+    place = next(place for place, mask in enumerate(masks) if not _is_coded(mask))
+    expected = "null or a run-length code with size [height, width] and counts is expected"
+    raise MalformedMask(int(rows[place]), int(frames[place]), expected)
 
 
 def _is_coded(mask: Any) -> bool:
     if not isinstance(mask, dict) or not isinstance(mask.get("counts"), str):
         return False
     size = mask.get("size")
-    return isinstance(size, list | tuple) and len(size) == 2 and all(type(side) is int and side > 0 for side in size)
+    whole = isinstance(size, list | tuple) and len(size) == 2 and all(type(side) is int for side in size)
+    return whole and 0 < min(size) <= max(size) < WIDEST
 
 
 def shared_pixels(
@@ -112,41 +132,28 @@ def shared_pixels(
 
     Only tracks of one group are compared: ``groups`` [N] and [M] integers. Pairs that share nothing are left out.
     """
+    ones, others = _candidates(first, second, groups)
+    pixels = shared_by_pairs(first.runs, second.runs, (ones, others), (second.heights[others], second.widths[others]))
+    some = pixels > 0
+    return ones[some], others[some], pixels[some]
+
+
+def _candidates(
+    first: CodedTracks, second: CodedTracks, groups: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Places of two masks of one frame, group and size whose columns overlap, [P] both, the second in order."""
     names, places = np.unique(np.concatenate(groups), return_inverse=True)
-    groups, span = tuple(np.split(places, [len(groups[0])])), len(names)
-    found: list[list[np.ndarray]] = [[], [], []]
-    frames = int(max(first.lengths.max(initial=0), second.lengths.max(initial=0)))
-    per_frame = max(len(first.rows) * len(second.rows) / max(frames, 1) ** 2, 1)
-    step = max(int(np.sqrt(PAIRS_AT_ONCE / per_frame)), 1)
-    for start in range(0, frames, step):
-        chosen = first.between(start, start + step), second.between(start, start + step)
-        if len(chosen[0]) and len(chosen[1]):
-            for column, values in zip(found, _shared(first, second, groups, chosen, span), strict=True):
-                column.append(values)
-    return tuple(np.concatenate(column) if column else np.zeros(0, np.int64) for column in found)  # type: ignore[return-value]
-
-
-def _shared(
-    first: CodedTracks,
-    second: CodedTracks,
-    groups: tuple[np.ndarray, np.ndarray],
-    chosen: tuple[np.ndarray, np.ndarray],
-    span: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    masks = []
-    for tracks, group, places in ((first, groups[0], chosen[0]), (second, groups[1], chosen[1])):
-        # The overlap of masks of different widths is not computed, and the width serves nothing else: written as a
-        # code of frame, group and width it keeps apart what must not be compared.
-        codes = (tracks.frames[places] * span + group[tracks.rows[places]]) * WIDEST + tracks.widths[places]
-        heights, texts = tracks.heights[places].tolist(), [tracks.codes[place] for place in places.tolist()]
-        of_side = zip(heights, codes.tolist(), texts, strict=True)
-        masks.append([{"size": (height, code), "counts": text} for height, code, text in of_side])
-    iou = np.asarray(coco_mask.iou(*masks, [0] * len(masks[1])))
-    rows, columns = np.nonzero(iou > 0)
-    overlap = iou[rows, columns]
-    areas = first.areas[chosen[0][rows]] + second.areas[chosen[1][columns]]
-    # A whole number of pixels again after the division that made the overlap.
-    return chosen[0][rows], chosen[1][columns], np.rint(overlap * areas / (1 + overlap)).astype(np.int64)
+    ours, theirs = np.split(places, [len(groups[0])])
+    keys, wanted = first.frames * len(names) + ours[first.rows], second.frames * len(names) + theirs[second.rows]
+    order = np.argsort(keys, kind="stable")
+    begin, end = (np.searchsorted(keys[order], wanted, side) for side in ("left", "right"))
+    others = np.repeat(np.arange(len(wanted)), end - begin)
+    behind = np.cumsum(end - begin)
+    ones = order[np.arange(len(others)) + np.repeat(end - behind, end - begin)]
+    spans, other_spans = column_spans(first.runs, first.heights), column_spans(second.runs, second.heights)
+    fits = (spans[0][ones] <= other_spans[1][others]) & (other_spans[0][others] <= spans[1][ones])
+    fits &= (first.heights[ones] == second.heights[others]) & (first.widths[ones] == second.widths[others])
+    return ones[fits], others[fits]
 
 
 def track_overlaps(
@@ -181,9 +188,8 @@ def _added_areas(first: CodedTracks, second: CodedTracks) -> np.ndarray:
         table = tracks.area_table()
         tables.append(np.concatenate((np.zeros((len(table), 1), np.int64), np.cumsum(table, 1)), 1))
     added = np.take_along_axis(tables[0], common, 1) + np.take_along_axis(tables[1], common.T, 1).T
-    sizes = {*zip(first.heights.tolist(), first.widths.tolist(), strict=True)}
-    sizes |= {*zip(second.heights.tolist(), second.widths.tolist(), strict=True)}
-    return added - _of_unlike_sizes(first, second) if len(sizes) > 1 else added
+    sizes = np.concatenate([(tracks.heights, tracks.widths) for tracks in (first, second)], 1)
+    return added if (sizes == sizes[:, :1]).all() else added - _of_unlike_sizes(first, second)
 
 
 def _of_unlike_sizes(first: CodedTracks, second: CodedTracks) -> np.ndarray:

@@ -9,10 +9,10 @@ from typing import Any
 
 from univs.errors import UserError
 from univs.evaluation.annotations import member, read_json
+from univs.evaluation.coded_masks import mask_area
 from univs.evaluation.submissions import Submission
 from univs.evaluation.submissions.expected import Expected, ExpectedVideo
 from univs.evaluation.submissions.problems import Problem, some_of
-from univs.evaluation.submissions.run_lengths import mask_area
 
 MEND_ENTRY = "write every entry with all of its fields, ids as integers and scores as numbers"
 MEND_MASK = "encode masks with pycocotools in the size of the video's frames, counts as text"

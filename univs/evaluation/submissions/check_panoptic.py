@@ -11,7 +11,7 @@ import numpy as np
 from univs.errors import UserError
 from univs.evaluation.annotations import member, read_json
 from univs.evaluation.benchmark import BrokenSequence
-from univs.evaluation.segment_maps import read_segment_map
+from univs.evaluation.label_pictures import read_segment_map
 from univs.evaluation.submissions import Submission
 from univs.evaluation.submissions.expected import Expected, ExpectedVideo
 from univs.evaluation.submissions.problems import Problem, some_of

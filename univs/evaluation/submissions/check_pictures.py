@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from univs.evaluation.benchmark import BrokenSequence
-from univs.evaluation.segment_maps import read_label_map
+from univs.evaluation.label_pictures import read_label_map
 from univs.evaluation.submissions import Submission
 from univs.evaluation.submissions.expected import Expected, ExpectedVideo
 from univs.evaluation.submissions.problems import Problem, some_of

@@ -12,7 +12,7 @@ import numpy as np
 from univs.errors import UserError
 from univs.evaluation.annotations import member, read_json
 from univs.evaluation.benchmark import BrokenSequence
-from univs.evaluation.segment_maps import read_label_map
+from univs.evaluation.label_pictures import read_label_map
 from univs.evaluation.submissions.video import Video
 from univs.video.images import is_picture, picture_size
 

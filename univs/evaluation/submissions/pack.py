@@ -12,9 +12,9 @@ from pycocotools import mask as coco_mask
 
 from univs.errors import UserError
 from univs.evaluation.annotations import member, read_json
+from univs.evaluation.coded_masks import mask_area
 from univs.evaluation.submissions import Submission
 from univs.evaluation.submissions.expected import Expected, ExpectedVideo
-from univs.evaluation.submissions.run_lengths import mask_area
 from univs.evaluation.submissions.video import NamedFrames, SubmissionWriter
 from univs.structures import FrameResult, ObjectResult
 from univs.video.files import written_whole
