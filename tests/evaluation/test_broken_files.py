@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +30,12 @@ def told(layouts: Path, folder: Path, name: str, spoil: Callable[[Path], Any]) -
     """What is said of spoilt predictions: of one sequence, or of all at once."""
     shutil.copytree(layouts / "results" / name, folder / "results")
     spoil(folder / "results")
-    request = Request(find_benchmark(name), folder / "results", layouts / "data" / TRUTH[name], folder / "out")
+    return said_of(name, folder / "results", layouts / "data" / TRUTH[name], folder)
+
+
+def said_of(name: str, predictions: Path, truth: Path, folder: Path) -> str:
+    """What is said of files that cannot all be scored."""
+    request = Request(find_benchmark(name), predictions, truth, folder / "out")
     try:
         outcome = score(request)
     except UserError as error:
@@ -179,6 +185,83 @@ def test_segments_that_do_not_fit_are_named(
 ) -> None:
     problem = told(layouts, tmp_path, name, edited(lambda content: change(frame_entry(content)["segments_info"])))
     assert expected in problem, problem
+
+
+def set_in(place: str, value: Any) -> Callable[[Any], None]:
+    """Change the value at a place such as ``annotations.0.area``."""
+
+    def change(content: Any) -> None:
+        *path, last = place.split(".")
+        for step in path:
+            content = content[int(step)] if isinstance(content, list) else content[step]
+        content[int(last) if isinstance(content, list) else last] = value
+
+    return change
+
+
+IN_TRUTH = [
+    ("davis-interactive", "sequences.json", "alpha.num_objects", 10**30, "alpha in .* has num_objects = 1000"),
+    ("davis-interactive", "sequences.json", "alpha.num_scribbles", 0, "num_scribbles = 0 where 1 to 1000"),
+    ("youtube-vos", "meta.json", "videos.beta.objects.2.frames", -1, "Object 2 of video beta of .*frames = -1"),
+    ("youtube-vos", "meta.json", "videos.beta.objects.2.frames", [7], "7 at place 0 of frames, where a text"),
+    ("ref-youtube-vos", "meta_expressions.json", "videos.beta.frames", False, "Video beta of .* has frames = false"),
+    ("jhmdb-sentences", "annotations_coco_format.json", "annotations.0.area", [], "has area = .. where a number"),
+    ("jhmdb-sentences", "annotations_coco_format.json", "annotations.0.iscrowd", 1e308, "where 0 or 1 is expected"),
+    ("ovis", "instances.json", "annotations.0.areas", [[1]], "Annotation 1 of .* has areas that are neither"),
+    ("ovis", "instances.json", "annotations.0.iscrowd", "x", "Annotation 1 of .* has iscrowd"),
+    ("burst", "all_classes.json", "sequences.0.annotated_image_paths.0", {}, "at place 0 of annotated_image_paths"),
+    ("burst", "all_classes.json", "sequences.0.segmentations", [1, 2], "segmentations"),
+    (
+        "burst",
+        "all_classes.json",
+        "sequences.0.track_category_ids",
+        "x",
+        "has track_category_ids = .x. where an object",
+    ),
+    ("burst", "all_classes.json", "sequences.0.neg_category_ids", 5, "has neg_category_ids = 5 where a list"),
+    ("burst", "all_classes.json", "categories", 5, "has categories = 5 where a list"),
+    ("coco-panoptic", "panoptic.json", "annotations.0.segments_info.0.iscrowd", "", "Segment 1 of .* has iscrowd"),
+    ("coco-panoptic", "panoptic.json", "annotations.0.segments_info.0.id", 10**30, "has id = 1000"),
+    ("coco-panoptic", "panoptic.json", "annotations.0.segments_info.0.area", 1e308, "Segment 1 of .* has the area 1e"),
+    ("coco-instance", "instances.json", "annotations.0.segmentation", {"a": 1}, "segmentation of annotation 3 of"),
+    ("coco-instance", "instances.json", "annotations.0.segmentation", [[1, 2, 3]], "is none; expected polygons"),
+    ("coco-instance", "instances.json", "annotations.0.area", "9", "Annotation 3 of .* has area"),
+    ("coco-instance", "instances.json", "images.0.width", None, "Picture 1 of .* has width = null"),
+    ("coco-instance", "instances.json", "categories", [], "lists no categories"),
+    ("lvis", "lvis_v1_val.json", "categories.0.frequency", 0, "Category 1 of .* has the frequency 0; r .rare"),
+    ("lvis", "lvis_v1_val.json", "images.0.neg_category_ids", ["a"], "at place 0 of neg_category_ids"),
+]
+
+
+@pytest.mark.parametrize(("name", "file", "place", "value", "problem"), IN_TRUTH)
+def test_junk_in_the_truth_is_named(
+    name: str, file: str, place: str, value: Any, problem: str, layouts: Path, tmp_path: Path
+) -> None:
+    source = layouts / "data" / TRUTH[name]
+    truth = tmp_path / "truth"
+    if source.is_dir():
+        shutil.copytree(source, truth)
+    else:
+        truth.mkdir()
+        shutil.copy(source, truth)
+    content = json.loads((truth / file).read_text())
+    set_in(place, value)(content)
+    (truth / file).write_text(json.dumps(content))
+    assert re.search(problem, said_of(name, layouts / "results" / name, truth, tmp_path)), problem
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "value", "problem"),
+    [
+        ("coco-instance", "0.bbox", 7, "Detection 1 of .* has bbox = 7"),
+        ("coco-instance", "0.bbox", [1, 2, 3], "Detection 1 of .* has a bbox of 3 numbers"),
+        ("lvis", "0.bbox", [1, None, 3, 4], "null at place 1 of bbox"),
+    ],
+)
+def test_junk_in_detections_is_named(
+    name: str, place: str, value: Any, problem: str, layouts: Path, tmp_path: Path
+) -> None:
+    assert re.search(problem, told(layouts, tmp_path, name, edited(set_in(place, value))))
 
 
 @pytest.mark.parametrize("name", [*TRACKS, "vipseg", "coco-panoptic", "cityscapes-vps"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import math
-import numbers
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +22,8 @@ try:
 except ImportError:  # an environment of the user's own
     from json import loads as parse
 
+NUMBERS = (int, float)
+LARGEST = 1 << 63
 KINDS = {dict: "an object", list: "a list", str: "a text", int: "an integer", float: "a number"}
 
 
@@ -73,7 +74,7 @@ def member(entry: Any, name: str, kind: type, where: str) -> Any:
     Raises:
         UserError: it is missing or of another kind; ``where`` names the file and the entry.
     """
-    if type(entry) is dict and type(value := entry.get(name)) is kind and (kind is not float or math.isfinite(value)):
+    if type(entry) is dict and type(value := entry.get(name)) is kind and (kind not in NUMBERS or _is(value, kind)):
         return value
     if not isinstance(entry, dict):
         raise UserError(f"{where} is {_kind_of(entry)} where an object with {name!r} is expected.")
@@ -85,12 +86,36 @@ def member(entry: Any, name: str, kind: type, where: str) -> Any:
     return value
 
 
+def members(entry: Any, name: str, kind: type, where: str) -> list[Any]:
+    """``entry[name]``, a list whose values are all of a ``kind``.
+
+    Raises:
+        UserError: it is missing or something else.
+    """
+    values = member(entry, name, list, where)
+    for place, value in enumerate(values):
+        if not _is(value, kind):
+            raise UserError(f"{where} has {_short(value)} at place {place} of {name}, where {KINDS[kind]} is expected.")
+    return values
+
+
+def crowd_of(entry: Mapping[str, Any], where: str) -> int:
+    """Whether an entry stands for a crowd, ``iscrowd``, as a number; 0 where it does not say.
+
+    Raises:
+        UserError: it is neither 0 nor 1, nor a truth value.
+    """
+    value = entry.get("iscrowd", 0)
+    if not (isinstance(value, int) and value in (0, 1)):
+        raise UserError(f"{where} has iscrowd = {_short(value)} where 0 or 1 is expected.")
+    return int(value)
+
+
 def _is(value: Any, kind: type) -> bool:
-    if kind is float:
-        return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
-    if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, kind)
+    """Whether a value is of a kind; integers are those of 64 bits."""
+    if kind in NUMBERS and isinstance(value, int):
+        return not isinstance(value, bool) and -LARGEST <= value < LARGEST
+    return isinstance(value, kind) and (kind is not float or math.isfinite(value))
 
 
 def _kind_of(value: Any) -> str:
@@ -164,7 +189,8 @@ def _plain_rows(listing: Sequence[Any], places: Mapping[int, int]) -> list[list[
         rows = [[e["id"], places[e["category_id"]], e.get("iscrowd", 0), e["area"]] for e in listing]
     except (KeyError, TypeError, AttributeError):
         return None
-    return rows if all(type(value) is int for row in rows for value in row) else None
+    plain = all(type(value) is int for row in rows for value in row)
+    return rows if plain and max(map(max, rows), default=0) < LARGEST else None
 
 
 def _segment(entry: Any, places: Mapping[int, int], where: str, of_truth: bool) -> list[int]:
@@ -173,13 +199,16 @@ def _segment(entry: Any, places: Mapping[int, int], where: str, of_truth: bool) 
         number = member(entry, "id", int, f"A segment of {where}")
         at = f"Segment {number} of {where}"
         category = member(entry, "category_id", int, at)
-        area = int(member(entry, "area", float, at)) if of_truth or "area" in entry else -1
+        area = member(entry, "area", float, at) if of_truth or "area" in entry else -1
+        if abs(area) >= LARGEST:
+            raise UserError(f"{at} has the area {area}, more than a picture can have.")
+        crowd = crowd_of(entry, at)
     except UserError as error:
         raise BrokenSequence(str(error)) from error
     if category not in places and not of_truth:
         known = f"one of {len(places)} from {min(places)} to {max(places)}" if places else "one of none"
         raise BrokenSequence(f"{at} has the unknown category {category}; {known} is expected.")
-    return [number, places.get(category, len(places)), entry.get("iscrowd", 0), area]
+    return [number, places.get(category, len(places)), crowd, int(area)]
 
 
 def check_listed(segments: FrameSegments, ids: np.ndarray, where: str, picture: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from univs.errors import UserError
-from univs.evaluation.annotations import coded_tracks, member, read_json, unique_by
+from univs.evaluation.annotations import coded_tracks, member, members, read_json, unique_by
 from univs.evaluation.benchmark import BrokenSequence
 from univs.evaluation.metrics.coded_tracks import CodedTracks
 
@@ -64,7 +64,7 @@ def read_videos(path: Path) -> VideoFile:
     )
     names = {
         member(entry, "id", int, f"A category of {path}"): str(entry.get("name", entry["id"]))
-        for entry in content.get("categories") or []
+        for entry in (member(content, "categories", list, str(path)) if content.get("categories") is not None else ())
     }
     return VideoFile(path, str(content.get("split", "val")), videos, names)
 
@@ -75,7 +75,7 @@ def frame_names(video: Mapping[str, Any], where: str) -> list[str]:
     Raises:
         UserError: they are missing, repeated, or not as many as there are lists of masks.
     """
-    names = member(video, "annotated_image_paths", list, where)
+    names = members(video, "annotated_image_paths", str, where)
     lists = member(video, "segmentations", list, where)
     if len(lists) != len(names):
         raise UserError(f"{where} has {len(lists)} segmentations for {len(names)} annotated_image_paths.")
@@ -108,18 +108,23 @@ def video_tracks(video: Mapping[str, Any], frames: Sequence[str], left_out: Coll
     scores: dict[str, list[float]] = {}
     for place, name in enumerate(frames):
         for track, entry in member({name: by_name[name]}, name, dict, where).items():
-            if _category(categories, track, where) not in left_out:
+            if category_of(categories, track, where) not in left_out:
                 masks = seen.setdefault(track, [None] * len(frames))
                 masks[place] = {"size": size, "counts": entry.get("rle") if isinstance(entry, dict) else None}
                 scores.setdefault(track, []).append(_score(entry, f"Track {track} of {where}, frame {name},"))
-    kinds = np.array([_category(categories, track, where) for track in seen], np.int64)
+    kinds = np.array([category_of(categories, track, where) for track in seen], np.int64)
     coded = coded_tracks(list(seen.values()), [f"Track {track} of {where}" for track in seen])
     # As NumPy rounds it: equal means of different tracks must stay equal.
     means = np.array([np.mean(row) for row in scores.values()], np.float64)
     return VideoTracks(len(frames), kinds, means, coded, _boxes(coded))
 
 
-def _category(categories: Mapping[str, Any], track: str, where: str) -> int:
+def category_of(categories: Mapping[str, Any], track: str, where: str) -> int:
+    """Category of a track.
+
+    Raises:
+        BrokenSequence: its id is no number, or it has no category.
+    """
     if not track.isdigit():
         raise BrokenSequence(f"{where} has the track id {track!r} where a whole number is expected.")
     try:

@@ -11,6 +11,9 @@ from pycocotools import mask as mask_codes
 from univs.evaluation.benchmark import BrokenSequence
 from univs.evaluation.metrics.run_lengths import MalformedCode, decoded_runs
 
+FARTHEST = 1 << 20
+"""Pixels from the corner of a picture to a point of a polygon."""
+
 
 def checked_mask(code: Any) -> tuple[dict[str, Any], int]:
     """The compressed form of a compressed or listed run-length code, which is safe to decode, and its pixels.
@@ -58,6 +61,24 @@ def check_code(code: Any, where: str) -> dict[str, Any]:
         raise BrokenSequence(
             f"{where} is no mask: {error}; expected a run-length mask with size and counts."
         ) from error
+
+
+def check_outline(outline: Any, where: str) -> None:
+    """See that something is a list of polygons, or a run-length code.
+
+    Raises:
+        BrokenSequence: it is neither; ``where`` names it.
+    """
+    if not isinstance(outline, list):
+        check_code(outline, where)
+    elif not outline or not all(map(_is_polygon, outline)):
+        raise BrokenSequence(f"{where} is none; expected polygons [x, y, x, y, ...] or a run-length mask.")
+
+
+def _is_polygon(points: Any) -> bool:
+    if not isinstance(points, list) or len(points) < 6 or len(points) % 2:
+        return False
+    return all(isinstance(value, int | float) and abs(value) < FARTHEST for value in points)
 
 
 def decoded_mask(code: Any, where: str) -> np.ndarray:

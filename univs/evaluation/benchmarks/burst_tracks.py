@@ -11,10 +11,18 @@ from typing import Any
 import numpy as np
 
 from univs.errors import UserError
-from univs.evaluation.benchmark import Benchmark, Parts, Scoring, Summary
+from univs.evaluation.annotations import member, members
+from univs.evaluation.benchmark import Benchmark, BrokenSequence, Parts, Scoring, Summary
 from univs.evaluation.benchmarks.burst_categories import COMMON, DISTRACTORS
 from univs.evaluation.benchmarks.burst_figures import class_figures, details_of, table_of, without_tracks
-from univs.evaluation.burst_videos import VideoFile, VideoTracks, frame_names, read_videos, video_tracks
+from univs.evaluation.burst_videos import (
+    VideoFile,
+    VideoTracks,
+    category_of,
+    frame_names,
+    read_videos,
+    video_tracks,
+)
 from univs.evaluation.json_layouts import one_json
 from univs.evaluation.metrics.hota import hota_of_tables
 from univs.evaluation.metrics.track_map import TrackSizes, matched_tracks
@@ -128,7 +136,10 @@ class BurstScoring(Scoring):
 
     def _classes(self, video: Mapping[str, Any], truth: VideoTracks, prediction: VideoTracks) -> dict[int, Any]:
         similarity = VideoSimilarity(truth, prediction)
-        absent, partial = video.get("neg_category_ids", []), video.get("not_exhaustive_category_ids", [])
+        at = f"{video['dataset']}/{video['seq_name']} of the ground truth"
+        absent, partial = (
+            members({name: [], **video}, name, int, at) for name in ("neg_category_ids", "not_exhaustive_category_ids")
+        )
         guided = self._options["task"] != "exemplar_guided"
         present = set(truth.categories.tolist()) | set(prediction.categories.tolist())
         return {
@@ -211,9 +222,17 @@ def _categories(file: VideoFile, open_world: bool) -> dict[int, str]:
     if open_world:
         return {ONE_CLASS: "object"}
     found = set()
-    for video in file.videos.values():
-        kinds = video["track_category_ids"]
-        found |= {kinds[track] for frame in video["segmentations"] for track in frame}
+    for name, video in file.videos.items():
+        where = f"{name} of {file.path}"
+        kinds = member(video, "track_category_ids", dict, where)
+        try:
+            found |= {
+                category_of(kinds, track, where)
+                for frame in members(video, "segmentations", dict, where)
+                for track in frame
+            }
+        except BrokenSequence as error:
+            raise UserError(str(error)) from error
     return {category: file.category_names.get(category, str(category)) for category in sorted(found - DISTRACTORS)}
 
 

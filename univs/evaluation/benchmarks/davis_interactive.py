@@ -19,6 +19,8 @@ from univs.evaluation.metrics.interactive_curve import COLUMNS, InteractiveCurve
 
 KEYS = ("scribble_idx", "interaction", "object_id")
 REPORT, SEQUENCES = "report.csv", "sequences.json"
+MOST = 1000
+"""Scribbles, interactions or objects of a sequence."""
 
 
 @lru_cache(maxsize=2)
@@ -60,7 +62,7 @@ class SessionReport(Scoring):
         """Keys [K, 3] and values [K, 4] of the rows; none where the session did not come to the sequence.
 
         Raises:
-            BrokenSequence: a cell that is no number.
+            BrokenSequence: a cell that is no number, or none from 1 on.
         """
         keys, values = [], []
         for line, row in self._rows().get(sequence, ()):
@@ -75,6 +77,11 @@ class SessionReport(Scoring):
                 raise BrokenSequence(
                     f"Line {line} of {self.report} (frame {frame}) has a cell that is no number, {row}."
                 )
+            for name, number in zip(KEYS, keys[-1], strict=True):
+                if not 0 < number <= MOST:
+                    raise BrokenSequence(
+                        f"Line {line} of {self.report} has {name} = {number} where 1 to {MOST} are expected."
+                    )
         return {"keys": np.array(keys, np.int64).reshape(-1, 3), "values": np.array(values).reshape(-1, len(COLUMNS))}
 
     def summarise(self, measured: Mapping[str, Parts]) -> Summary:
@@ -93,7 +100,11 @@ class SessionReport(Scoring):
     def _sample(self, sequence: str) -> Sample:
         where = f"{sequence} in {self.list}"
         entry = json_file(self.list)[sequence]
-        return Sample(*(member(entry, name, int, where) for name in ("num_scribbles", "num_objects")))
+        numbers = {name: member(entry, name, int, where) for name in ("num_scribbles", "num_objects")}
+        for name, number in numbers.items():
+            if not 0 < number <= MOST:
+                raise UserError(f"{where} has {name} = {number} where 1 to {MOST} are expected.")
+        return Sample(*numbers.values())
 
 
 class DavisInteractive(Benchmark):

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from univs.errors import UserError
-from univs.evaluation.annotations import coded_tracks, member, read_json, unique_by
+from univs.evaluation.annotations import coded_tracks, crowd_of, member, members, read_json, unique_by
 from univs.evaluation.benchmark import Benchmark, Parts, Scoring, Summary
 from univs.evaluation.benchmarks.lvis_pictures import lvis_matches
+from univs.evaluation.coded_masks import check_outline
 from univs.evaluation.json_layouts import one_json
 from univs.evaluation.metrics.average_precision import mean_of_known
 from univs.evaluation.metrics.detection_average_precision import (
@@ -73,6 +74,8 @@ class InstancesScoring(Scoring):
         entries = member(self._content, table, list, str(self._truth))
         where = f"{what} of {self._truth}"
         found = unique_by(entries, lambda entry: member(entry, "id", int, where), str(self._truth), what)
+        if not found and table != "annotations":
+            raise UserError(f"{self._truth} lists no {table}.")
         return {number: found[number] for number in sorted(found)}
 
     @cached_property
@@ -118,8 +121,13 @@ class InstancesScoring(Scoring):
         if len(masks) < len(numbered):
             missing = next(place for place in range(len(numbered)) if place not in masks)
             raise UserError(f"{names[missing]} has no segmentation; a run-length code is expected.")
-        detections = [_detection(number, entry, masks[place]) for place, (number, entry) in enumerate(numbered)]
-        truth = [{"iscrowd": 0, **entry} for entry in self._annotations.get(int(sequence), [])]
+        boxes = [_box_of(entry, name) for (_, entry), name in zip(numbered, names, strict=True)]
+        detections = [
+            _detection(number, entry, masks[place], boxes[place]) for place, (number, entry) in enumerate(numbered)
+        ]
+        truth = [self._checked(entry) for entry in self._annotations.get(int(sequence), [])]
+        for side in ("height", "width"):
+            member(picture, side, int, f"Picture {sequence} of {self._truth}")
         parts: Parts = {"as_given": self._matches(picture, truth, detections)}
         if any("bbox" in entry for _, entry in numbered):
             boxless = [{name: value for name, value in one.items() if name != "bbox"} for one in detections]
@@ -129,6 +137,13 @@ class InstancesScoring(Scoring):
             from_one = [{**entry, "id": number} for number, entry in enumerate(truth, 1)]
             parts["id_zero_matches"] = self._matches(picture, from_one, detections)
         return parts
+
+    def _checked(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """An annotation of which the official programs can make a mask."""
+        at = f"Annotation {entry['id']} of {self._truth}"
+        member(entry, "area", float, at)
+        check_outline(entry.get("segmentation"), f"The segmentation of {at[0].lower()}{at[1:]}")
+        return {**entry, "iscrowd": crowd_of(entry, at)}
 
     def _matches(
         self, picture: dict[str, Any], truth: Sequence[dict[str, Any]], detections: Sequence[dict[str, Any]]
@@ -192,8 +207,23 @@ class LvisScoring(InstancesScoring):
     ) -> dict[str, np.ndarray]:
         at = f"Picture {picture['id']} of {self._truth}"
         for name in ("neg_category_ids", "not_exhaustive_category_ids"):
-            member(picture, name, list, at)
+            members(picture, name, int, at)
+        if len({"bbox" in detection for detection in detections}) > 1:
+            raise UserError(
+                f"{at} has detections with bbox and without in {self._predictions}; give all a box or none."
+            )
         return lvis_matches(picture, truth, detections, list(self._categories.values()))
+
+    @cached_property
+    def _categories(self) -> dict[int, dict[str, Any]]:
+        found = self._by_id("categories", "the category")
+        for number, entry in found.items():
+            if entry.get("frequency") not in list(GROUPS):
+                raise UserError(
+                    f"Category {number} of {self._truth} has the frequency {entry.get('frequency')!r}; r (rare), "
+                    "c (common) or f (frequent) is expected."
+                )
+        return found
 
     def _empty_metric(self) -> DetectionAveragePrecision:
         return DetectionAveragePrecision(list(self._categories), most=(None,))
@@ -212,8 +242,15 @@ class LvisScoring(InstancesScoring):
         }
 
 
-def _detection(number: int, entry: Mapping[str, Any], pixels: int) -> dict[str, Any]:
-    box = entry.get("bbox")
+def _box_of(entry: Mapping[str, Any], where: str) -> list[float]:
+    """The box [x, y, width, height] of a detection; empty where it has none."""
+    box = members(entry, "bbox", float, where) if entry.get("bbox") is not None else []
+    if len(box) not in (0, 4):
+        raise UserError(f"{where} has a bbox of {len(box)} numbers; [x, y, width, height] is expected.")
+    return box
+
+
+def _detection(number: int, entry: Mapping[str, Any], pixels: int, box: Sequence[float]) -> dict[str, Any]:
     given = {"area": box[2] * box[3], "bbox": box} if box else {"area": pixels}
     kept = {name: entry[name] for name in ("image_id", "category_id", "score", "segmentation")}
     return {**kept, **given, "id": number, "iscrowd": 0}

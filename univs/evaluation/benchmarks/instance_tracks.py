@@ -12,7 +12,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from univs.errors import UserError
-from univs.evaluation.annotations import coded_tracks, member, read_json, unique_by
+from univs.evaluation.annotations import coded_tracks, crowd_of, member, read_json, unique_by
 from univs.evaluation.benchmark import Benchmark, BrokenSequence, Parts, Scoring, Summary
 from univs.evaluation.json_layouts import one_json
 from univs.evaluation.metrics.coded_tracks import CodedTracks, MalformedMask
@@ -139,12 +139,16 @@ class YouTubeVisScoring(Scoring):
         areas = [member(entry, "areas", list, f"Annotation {entry['id']} of {self._truth}") for entry in entries]
         frames = max(map(len, areas), default=0)
         table = np.zeros((len(entries), frames))
-        for row, values in zip(table, areas, strict=True):
-            row[: len(values)] = [value or 0 for value in values]
+        for entry, row, values in zip(entries, table, areas, strict=True):
+            try:
+                row[: len(values)] = [value or 0 for value in values]
+            except (TypeError, ValueError, OverflowError) as error:
+                at = f"Annotation {entry['id']} of {self._truth}"
+                raise BrokenSequence(f"{at} has areas that are neither null nor numbers ({error}).") from error
         return TrueTracks(
             np.array([entry["id"] for entry in entries], np.int64),
             np.array([entry["category_id"] for entry in entries], np.int64),
-            np.array([bool(entry.get("iscrowd", 0)) for entry in entries], bool),
+            np.array([crowd_of(entry, f"Annotation {entry['id']} of {self._truth}") for entry in entries], bool),
             mean_positive(table),
             masks,
         )

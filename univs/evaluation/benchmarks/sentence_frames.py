@@ -10,7 +10,7 @@ from typing import Any
 from pycocotools import mask as mask_codes
 
 from univs.errors import UserError
-from univs.evaluation.annotations import member, read_json
+from univs.evaluation.annotations import crowd_of, member, read_json
 from univs.evaluation.benchmark import Benchmark, BrokenSequence, Parts, Scoring, Summary
 from univs.evaluation.coded_masks import check_code
 from univs.evaluation.json_layouts import one_json
@@ -99,8 +99,8 @@ class Sentences(Scoring):
                 f"{where} has a mask of {code['size'][1]}x{code['size'][0]} pixels; expected {size[1]}x{size[0]}."
             )
         own = {name: member(entry, name, float, where) for name in numbers}
-        area = entry.get("area", int(mask_codes.area(code)))
-        return {**own, "segmentation": code, "area": area, "iscrowd": int(entry.get("iscrowd", 0))}
+        area = member(entry, "area", float, where) if "area" in entry else int(mask_codes.area(code))
+        return {**own, "segmentation": code, "area": area, "iscrowd": crowd_of(entry, where)}
 
     def summarise(self, measured: Mapping[str, Parts]) -> Summary:
         """AP, P@K and IoU over all images; beside them AP with annotations numbered from 1."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from univs.errors import UserError
-from univs.evaluation.annotations import member
+from univs.evaluation.annotations import member, members
 from univs.evaluation.benchmark import Benchmark, BrokenSequence, Parts, Scoring, Summary
 from univs.evaluation.label_pictures import read_labels
 from univs.evaluation.layouts import first_folder, folder, frames_in, json_file, paired_labels
@@ -69,9 +69,11 @@ class GivenObjects(Scoring):
 
     def _first_frame(self, sequence: str, number: int, frames: list[str]) -> str:
         """Where the meta file, or without its word the first picture, shows an object."""
-        named = self._objects(sequence)[number].get("frames")
-        if named:
-            return min(str(frame) for frame in named)
+        entry = self._objects(sequence)[number]
+        if entry.get("frames") is not None:
+            named = members(entry, "frames", str, f"Object {number} of video {sequence} of {self.meta}")
+            if named:
+                return min(named)
         paths = (self.truth / sequence / f"{frame}.png" for frame in frames)
         return next((path.stem for path in paths if (read_labels(path) == number).any()), frames[-1])
 
@@ -168,7 +170,9 @@ class Expressions(Scoring):
         except (KeyError, TypeError, ValueError) as error:
             raise BrokenSequence(f"{where} has no obj_id; expected the id of one object.") from error
         annotated = set(frames_in(self.truth / video))
-        frames = [str(frame) for frame in json_file(self.meta)["videos"][video].get("frames", sorted(annotated))]
+        entry = json_file(self.meta)["videos"][video]
+        named = members(entry, "frames", str, f"Video {video} of {self.meta}") if "frames" in entry else None
+        frames = sorted(annotated) if named is None else named
         scored = [frame for frame in frames if frame in annotated]
         pairs = paired_labels(self.predictions / video / name, self.truth / video, scored)
         scores = [object_scores(prediction != 0, truth == number, [1]) for _, prediction, truth in pairs]
