@@ -81,3 +81,40 @@ def test_a_sequence_without_predictions_is_broken(name: str, layouts: Path, tmp_
     outcome = score(request_of(layouts, name, predictions=tmp_path / "results", output=tmp_path / "out"))
     assert list(outcome.broken) == ["beta"] and "beta" in outcome.broken["beta"]
     assert not outcome.unexpected
+
+
+@pytest.mark.parametrize("name", benchmark_names())
+def test_a_sequence_needs_nothing_that_others_call_their_own(name: str, layouts: Path, tmp_path: Path) -> None:
+    """So what was measured of it stays right when only their files change."""
+    for part in ("results", "data"):
+        shutil.copytree(layouts / part, tmp_path / part)
+    request = request_of(tmp_path, name)
+
+    def opened() -> Scoring:
+        return request.benchmark.open(request.predictions, request.truth, request.benchmark.options)
+
+    scoring = opened()
+    first, *others = scoring.sequences()
+    before, own = scoring.measure(first), scoring.own_files(first)
+    assert all(path.exists() for path in own)
+    for path in {path for other in others for path in scoring.own_files(other)} - set(own):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert plain(opened().measure(first)) == plain(before)
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"), [("mose", 1), ("vipseg", 1), ("mevis", 2), ("coco-panoptic", 11), ("ovis", 0)]
+)
+def test_mended_files_are_all_that_is_scored_again(name: str, kept: int, layouts: Path, tmp_path: Path) -> None:
+    shutil.copytree(layouts / "results" / name, tmp_path / "results")
+    request = request_of(layouts, name, predictions=tmp_path / "results", output=tmp_path / "out")
+    file = next(path for path in sorted(request.predictions.rglob("*")) if path.suffix in (".png", ".json"))
+    file = file if name == "ovis" else sorted(request.predictions.rglob("*.png"))[0]
+    content = file.read_bytes()
+    whole = score(request_of(layouts, name, output=tmp_path / "whole"))
+    file.write_bytes(content.replace(b'"counts": "', b'"counts": "~', 1) if name == "ovis" else content[:-20])
+    assert score(request).broken
+    file.write_bytes(content)
+    mended = score(request)
+    assert mended.complete and mended.resumed == kept
+    assert plain(mended.summary.figures) == plain(whole.summary.figures)

@@ -17,6 +17,7 @@ from tests.evaluation.tiny_benchmark import Numbers, NumberScoring, write_number
 from univs.errors import UserError
 from univs.evaluation import archives
 from univs.evaluation.archives import unpacked
+from univs.evaluation.fingerprints import Fingerprint
 from univs.evaluation.measuring import measured_sequences
 from univs.evaluation.part_store import PartStore, decode, encode
 from univs.evaluation.report import plain, record_of, table_lines
@@ -99,8 +100,11 @@ def test_an_interrupted_scoring_goes_on_at_the_next_sequence(request_of, measure
     assert outcome.own_tables == whole.own_tables
 
 
-@pytest.mark.parametrize("change", ["prediction", "truth", "option", "touch"])
-def test_parts_of_other_inputs_are_not_used(request_of, measured_names: list[str], change: str) -> None:
+@pytest.mark.parametrize(
+    ("change", "kept"), [("prediction", 3), ("truth", 3), ("touch", 4), ("option", 0), ("shared", 0), ("new", 4)]
+)
+def test_parts_of_other_inputs_are_not_used(request_of, measured_names: list[str], change: str, kept: int) -> None:
+    """s0 to s3 are scored before the interruption; a file that no sequence calls its own concerns all of them."""
     with pytest.raises(KeyboardInterrupt):
         score(request_of(), stop_after(4))
     measured_names.clear()
@@ -109,11 +113,20 @@ def test_parts_of_other_inputs_are_not_used(request_of, measured_names: list[str
         options = {"weight": 3.0}
     elif change == "touch":
         os.utime(request_of().predictions / "s5.txt", ns=(1, 1))
+    elif change == "shared":
+        (request_of().truth / "list.json").write_text("[]")
+    elif change == "new":
+        for folder in (request_of().predictions, request_of().truth):
+            (folder / "s9.txt").write_text("1 2")
     else:
         folder = request_of().predictions if change == "prediction" else request_of().truth
         (folder / "s0.txt").write_text("1 2")
-    assert score(request_of(options=options)).resumed == 0
-    assert len(measured_names) == 6
+    expected = score(request_of("anew", options=options))
+    measured_names.clear()
+    outcome = score(request_of(options=options))
+    assert outcome.resumed == kept and len(measured_names) == len(outcome.expected) - kept
+    assert plain(outcome.summary.figures) == plain(expected.summary.figures)
+    assert outcome.own_tables == expected.own_tables
 
 
 def test_what_is_complete_leaves_no_parts(request_of) -> None:
@@ -151,7 +164,8 @@ def test_only_plain_data_are_kept(parts: dict) -> None:
 
 
 def test_a_store_reads_one_sequence_at_a_time(tmp_path: Path) -> None:
-    store = PartStore(tmp_path / "parts", "key")
+    mark = Fingerprint("key", {f"s{index}": "files" for index in range(3)})
+    store = PartStore(tmp_path / "parts", mark)
     for index in range(3):
         store.put(f"s{index}", encode({"value": index}), [("mean", float(index))])
     assert list(store) == ["s0", "s1", "s2"] and len(store) == 3 and "s3" not in store
@@ -159,8 +173,12 @@ def test_a_store_reads_one_sequence_at_a_time(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         store["s3"]
     store.close()
-    again = PartStore(tmp_path / "parts", "key")
+    again = PartStore(tmp_path / "parts", mark)
     assert len(again) == 3
+    again.close()
+    changed = Fingerprint("key", {"s0": "files", "s1": "other files", "s3": "files"})
+    again = PartStore(tmp_path / "parts", changed)
+    assert list(again) == ["s0"]
     again.close(keep=False)
     assert not (tmp_path / "parts").exists()
 

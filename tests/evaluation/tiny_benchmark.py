@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ class NumberScoring(Scoring):
 
     def sequences(self) -> list[str]:
         return sorted(path.stem for path in self.truth.glob("*.txt"))
+
+    def own_files(self, sequence: str) -> Sequence[Path]:
+        return self.predictions / f"{sequence}.txt", self.truth / f"{sequence}.txt"
 
     def measure(self, sequence: str) -> Parts:
         text = self._text(sequence)

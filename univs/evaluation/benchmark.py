@@ -7,7 +7,7 @@ disk while a long scoring runs, and give the same summary bit for bit whoever co
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -51,6 +51,13 @@ class Scoring(ABC):
     @abstractmethod
     def sequences(self) -> list[str]:
         """Names of the sequences that the ground truth expects, in the benchmark's order."""
+
+    def own_files(self, sequence: str) -> Sequence[Path]:
+        """Files, and folders with all that is in them, that concern single sequences and this one among them.
+
+        What no sequence calls its own concerns all of them: if it changes, an interrupted scoring starts anew.
+        """
+        return ()
 
     @abstractmethod
     def measure(self, sequence: str) -> Parts:

@@ -19,13 +19,16 @@ import numpy as np
 
 from univs.errors import UserError
 from univs.evaluation.benchmark import Parts
+from univs.evaluation.fingerprints import Fingerprint
 
 SECONDS_BETWEEN_COMMITS = 1.0
 """A killed scoring loses at most this much; a commit for every picture would cost more than measuring it."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS about (fingerprint TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS parts (sequence TEXT PRIMARY KEY, content BLOB NOT NULL, own_table TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS parts (
+    sequence TEXT PRIMARY KEY, content BLOB NOT NULL, own_table TEXT NOT NULL, own_files TEXT NOT NULL
+);
 """
 Table = list[tuple[str, float]]
 
@@ -82,18 +85,18 @@ def _as_key(key: Any) -> Any:
 
 
 class PartStore(Mapping[str, Parts]):
-    """Parts by sequence, read from disk one at a time; those of other inputs or options are thrown away.
+    """Parts by sequence, read from disk one at a time; those of other files or options are thrown away.
 
     Leaving a ``with`` block closes the file; what was put is kept.
     """
 
-    def __init__(self, path: Path, fingerprint: str) -> None:
+    def __init__(self, path: Path, fingerprint: Fingerprint) -> None:
         """Open or begin a store.
 
         Raises:
             UserError: the file cannot be written.
         """
-        self._path = path
+        self._path, self._own = path, fingerprint.own
         try:
             self._connection = self._open(fingerprint)
         except sqlite3.DatabaseError:
@@ -106,8 +109,8 @@ class PartStore(Mapping[str, Parts]):
     def put(self, sequence: str, content: bytes, own_table: Table) -> None:
         """Keep the encoded parts of a sequence, and the benchmark's table over this sequence alone."""
         with self._errors():
-            row = (sequence, content, json.dumps(own_table))
-            self._connection.execute("INSERT OR REPLACE INTO parts VALUES (?, ?, ?)", row)
+            row = (sequence, content, json.dumps(own_table), self._own[sequence])
+            self._connection.execute("INSERT OR REPLACE INTO parts VALUES (?, ?, ?, ?)", row)
             if time.monotonic() - self._committed > SECONDS_BETWEEN_COMMITS:
                 self._connection.commit()
                 self._committed = time.monotonic()
@@ -140,16 +143,18 @@ class PartStore(Mapping[str, Parts]):
             if not keep:
                 self._path.unlink(missing_ok=True)
 
-    def _open(self, fingerprint: str) -> sqlite3.Connection:
+    def _open(self, fingerprint: Fingerprint) -> sqlite3.Connection:
         with self._errors(sqlite3.OperationalError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(self._path)
             connection.executescript(SCHEMA)
-            if connection.execute("SELECT fingerprint FROM about").fetchall() != [(fingerprint,)]:
-                connection.execute("DELETE FROM parts")
-                connection.execute("DELETE FROM about")
-                connection.execute("INSERT INTO about VALUES (?)", (fingerprint,))
-                connection.commit()
+            if connection.execute("SELECT fingerprint FROM about").fetchall() != [(fingerprint.common,)]:
+                connection.executescript(f"DROP TABLE about; DROP TABLE parts; {SCHEMA}")
+                connection.execute("INSERT INTO about VALUES (?)", (fingerprint.common,))
+            kept = connection.execute("SELECT sequence, own_files FROM parts").fetchall()
+            stale = [(sequence,) for sequence, own in kept if self._own.get(sequence) != own]
+            connection.executemany("DELETE FROM parts WHERE sequence = ?", stale)
+            connection.commit()
             return connection
 
     def _column(self, column: str, sequence: str) -> Any:

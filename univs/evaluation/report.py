@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from univs.evaluation.scoring import Outcome, versions
+from univs.evaluation.fingerprints import versions
+from univs.evaluation.scoring import Outcome
 from univs.video.files import written_whole
 
 FORMAT = "univs-scores"

@@ -6,22 +6,16 @@ goes on at the next one. A sequence that cannot be scored is named and counted; 
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-import json
-import os
-import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from univs import __version__
 from univs.errors import UserError
 from univs.evaluation.archives import unpacked
 from univs.evaluation.benchmark import Benchmark, Scoring, Summary
-from univs.evaluation.benchmarks import LIBRARIES
+from univs.evaluation.fingerprints import Fingerprint, fingerprint
 from univs.evaluation.measuring import Measured, measured_sequences
 from univs.evaluation.part_store import PartStore, Table
 
@@ -87,14 +81,17 @@ def score(request: Request, on_sequence: Progress | None = None) -> Outcome:
             raise UserError(f"{path} is not there; check the path.")
         if request.output.resolve() == path.resolve():
             raise UserError(f"The output folder {path} holds the files that are scored; choose another one.")
-    key = fingerprint(request, options)
     with (
         unpacked(request.predictions, request.output) as predictions,
         unpacked(request.truth, request.output) as truth,
     ):
         scoring = request.benchmark.open(predictions, truth, options)
-        with _store(request.output / STORE, key) as store:
-            outcome = _score(request, options, scoring, store, on_sequence)
+        expected = _checked_sequences(scoring, request.truth)
+        own = {sequence: scoring.own_files(sequence) for sequence in expected}
+        roots = request.predictions, request.truth
+        mark = fingerprint(request.benchmark.name, options, roots, request.output, own)
+        with _store(request.output / STORE, mark) as store:
+            outcome = _score(request, options, scoring, expected, store, on_sequence)
             store.close(keep=not outcome.complete)
     return outcome
 
@@ -103,10 +100,10 @@ def _score(
     request: Request,
     options: Mapping[str, Any],
     scoring: Scoring,
+    expected: list[str],
     store: PartStore,
     on_sequence: Progress | None,
 ) -> Outcome:
-    expected = _checked_sequences(scoring, request.truth)
     left = [sequence for sequence in expected if sequence not in store]
     resumed = len(expected) - len(left)
     problems: dict[str, Measured] = {}
@@ -155,9 +152,9 @@ def _check_file(measured: Measured, problems: Mapping[str, Measured], expected: 
 
 
 @contextmanager
-def _store(path: Path, key: str) -> Iterator[PartStore]:
+def _store(path: Path, mark: Fingerprint) -> Iterator[PartStore]:
     """A store that is closed whatever happens; what it holds stays."""
-    store = PartStore(path, key)
+    store = PartStore(path, mark)
     try:
         yield store
     finally:
@@ -224,52 +221,3 @@ def _parsed(text: str, default: Any) -> Any:
 
 def _number_or_text(text: str) -> int | str:
     return int(text) if text.lstrip("-").isdecimal() else text
-
-
-def versions() -> dict[str, str]:
-    """Versions of everything that figures depend on."""
-    found = {"univs": __version__, "python": platform.python_version()}
-    for name in LIBRARIES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def fingerprint(request: Request, options: Mapping[str, Any]) -> str:
-    """Name of what is scored, with what and how: it changes with any file, option, version or line of the metrics."""
-    about = {
-        "benchmark": request.benchmark.name,
-        "options": {name: repr(value) for name, value in sorted(options.items())},
-        "versions": versions(),
-        "files": {name: _listing(getattr(request, name), request.output) for name in ("predictions", "truth")},
-        "code": [path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.rglob("*.py"))],
-    }
-    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-
-
-def _listing(path: Path, output: Path) -> str:
-    """Digest of the names, sizes and times of a file, or of all files of a folder but those under ``output``."""
-    digest = hashlib.sha256(os.path.abspath(path).encode())
-    for entry in sorted(_files_under(path, output.resolve())):
-        digest.update(repr(entry).encode())
-    return digest.hexdigest()
-
-
-def _files_under(path: Path, output: Path) -> Iterator[tuple[str, int, int]]:
-    if path.is_file():
-        yield "", *_size_and_time(str(path))
-    for folder, subfolders, names in os.walk(path, followlinks=True):
-        subfolders[:] = [name for name in subfolders if Path(folder, name).resolve() != output]
-        for name in names:
-            place = os.path.join(folder, name)
-            yield os.path.relpath(place, path), *_size_and_time(place)
-
-
-def _size_and_time(place: str) -> tuple[int, int]:
-    try:
-        status = os.stat(place)
-    except OSError:  # a link to nowhere; whoever needs it will say so
-        return -1, -1
-    return status.st_size, status.st_mtime_ns

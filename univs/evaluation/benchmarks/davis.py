@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,9 @@ class DavisScoring(Scoring):
     def sequences(self) -> list[str]:
         """The names in the list of the subset."""
         return lines_of(self._list)
+
+    def own_files(self, sequence: str) -> Sequence[Path]:
+        return self.predictions / sequence, self.truth / sequence
 
     def summarise(self, measured: Mapping[str, Parts]) -> Summary:
         """Means over all objects of all sequences, statistics per object, J and F per frame."""
@@ -190,6 +193,9 @@ class FourAnnotators(DavisScoring):
         self.annotators = [f"anno_{number}" for number in range(4)]
         for annotator in self.annotators:
             folder(predictions / annotator, "the predictions for one annotator's expressions, SEQUENCE/FRAME.png")
+
+    def own_files(self, sequence: str) -> Sequence[Path]:
+        return self.truth / sequence, *(self.predictions / name / sequence for name in self.annotators)
 
     def measure(self, sequence: str) -> Parts:
         """The matched series for every annotator. Raises BrokenSequence."""

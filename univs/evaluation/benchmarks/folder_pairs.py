@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ class FolderPairs(Scoring):
     def sequences(self) -> list[str]:
         """The folders of the ground truth."""
         return folders_in(self.truth)
+
+    def own_files(self, sequence: str) -> Sequence[Path]:
+        return self.predictions / sequence, self.truth / sequence
 
     def measure(self, sequence: str) -> Parts:
         """Objects, their J and F in every frame, and where they are seen. Raises BrokenSequence."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,9 @@ class LongVideos(Scoring):
     def sequences(self) -> list[str]:
         """The videos of the meta file, sorted."""
         return sorted(member(json_file(self.meta), "videos", dict, str(self.meta)))
+
+    def own_files(self, sequence: str) -> Sequence[Path]:
+        return self.predictions / sequence, self.truth / sequence
 
     def measure(self, sequence: str) -> Parts:
         """J and F of each object [T] in its own frames, and its id. Raises BrokenSequence."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,9 @@ class MotionExpressions(Scoring):
             for video, entry in videos.items()
             for name in member(entry, "expressions", dict, f"Video {video} of {self.meta}")
         }
+
+    def own_files(self, sequence: str) -> Sequence[Path]:
+        return (self.predictions / self._expressions()[sequence][0],)
 
     def measure(self, sequence: str) -> Parts:
         """J and F [T]; a single 0 where the whole folder of the video is missing, as in the official program.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,10 @@ class PanopticImagesScoring(Scoring):
 
     def sequences(self) -> list[str]:
         return list(self._true_frames)
+
+    def own_files(self, sequence: str) -> Sequence[Path]:
+        sides = self._true_frames, self._predicted_frames
+        return [frames[sequence].picture for frames in sides if sequence in frames]
 
     def measure(self, sequence: str) -> Parts:
         if sequence not in self._predicted_frames:

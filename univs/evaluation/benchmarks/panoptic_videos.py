@@ -158,6 +158,10 @@ class VipSegScoring(VideoPanopticScoring):
     def _of_univs(self) -> bool:
         return self._options["protocol"] == "univs"
 
+    def own_files(self, sequence: str) -> Sequence[Path]:
+        sides = self._true_videos.get(sequence, {}), self._predicted_videos.get(sequence, {})
+        return list({frame.picture.parent for frames in sides for frame in frames.values()})
+
     def measure(self, sequence: str) -> Parts:
         truth = self._true_videos[sequence]
         if sequence not in self._predicted_videos:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,9 @@ class VspwScoring(Scoring):
         if self._options["whole_lines"]:
             return [line.strip() for line in self._lines if line.strip()]
         return [line[:-1].rstrip("\r") for line in self._lines if line.strip()]
+
+    def own_files(self, sequence: str) -> Sequence[Path]:
+        return self._predictions / sequence, self._truth / "data" / sequence / "mask"
 
     def measure(self, sequence: str) -> Parts:
         folder = self._truth / "data" / sequence / "mask"

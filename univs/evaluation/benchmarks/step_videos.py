@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,9 @@ class StepScoring(Scoring):
 
     def sequences(self) -> list[str]:
         return list(self._names)
+
+    def own_files(self, sequence: str) -> Sequence[Path]:
+        return self._predictions / sequence, self._truth / sequence
 
     def measure(self, sequence: str) -> Parts:
         frames = sorted((self._truth / sequence).glob("*.png"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,9 @@ class PanopticObjects(Scoring):
     def sequences(self) -> list[str]:
         """The folders of the ground truth."""
         return folders_in(self.truth)
+
+    def own_files(self, sequence: str) -> Sequence[Path]:
+        return self.predictions / sequence, self.truth / sequence, self.references / sequence
 
     def measure(self, sequence: str) -> Parts:
         """Object-frames [K]: the object, its group, how many objects there were, mask and boundary IoU.

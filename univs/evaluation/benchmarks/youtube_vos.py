@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,9 @@ class GivenObjects(Scoring):
     def sequences(self) -> list[str]:
         """The videos of the meta file."""
         return list(member(json_file(self.meta), "videos", dict, str(self.meta)))
+
+    def own_files(self, sequence: str) -> Sequence[Path]:
+        return self.predictions / sequence, self.truth / sequence
 
     def measure(self, sequence: str) -> Parts:
         """Objects with their first frame, J and F. Raises BrokenSequence."""
@@ -160,6 +163,9 @@ class Expressions(Scoring):
     def _expressions(self, video: str) -> dict[str, Any]:
         where = f"Video {video} of {self.meta}"
         return member(json_file(self.meta)["videos"][video], "expressions", dict, where)
+
+    def own_files(self, sequence: str) -> Sequence[Path]:
+        return self.predictions / sequence, self.truth / sequence.partition("/")[0]
 
     def measure(self, sequence: str) -> Parts:
         """J and F [T]. Raises BrokenSequence."""
