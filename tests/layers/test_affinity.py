@@ -3,18 +3,15 @@
 import pytest
 import torch
 
-from univs.layers.affinity import Affinity, RememberedKeys, keep_best, similarity, window_similarity
+from univs.layers.affinity import Affinity, RememberedKeys, keep_best, similarity, similarity_to
 
 
-@pytest.mark.parametrize("window", [(0, 0, 7, 9), (2, 1, 5, 9), (6, 8, 7, 9)])
-def test_windows_agree_with_the_whole_map(window: tuple[int, int, int, int]) -> None:
-    query, keys = torch.randn(8, 4), torch.randn(8, 7, 9)
-    whole = similarity(query.t(), keys.flatten(1).t(), 1.5).view(4, 7, 9)
-    top, left, bottom, right = window
-    expected = whole[:, top:bottom, left:right].flatten(1)
-    table = torch.zeros(4, 3 + expected.shape[1])
-    window_similarity(query.t(), RememberedKeys.of(keys), window, 1.5, out=table[:, 3:])
-    torch.testing.assert_close(table[:, 3:], expected, rtol=1e-4, atol=1e-4)
+def test_similarity_to_some_cells_is_that_to_all() -> None:
+    query, keys = torch.randn(4, 8), torch.randn(8, 7, 9)
+    whole = similarity(query, keys.flatten(1).t(), 1.5)
+    cells, table = torch.tensor([3, 0, 62, 40]), torch.zeros(4, 3 + 4)
+    similarity_to(query, RememberedKeys.of(keys), cells, 1.5, out=table[:, 3:])
+    torch.testing.assert_close(table[:, 3:], whole[:, cells], rtol=1e-4, atol=1e-4)
     assert not table[:, :3].any()
 
 
@@ -28,6 +25,16 @@ def test_the_best_of_many_columns_are_the_best(columns: int) -> None:
     assert torch.equal(found.cells.sort(1).values, expected.indices.sort(1).values)
     values = torch.randn(columns, 3)
     torch.testing.assert_close(found.read(values), Affinity(expected.indices, expected.values.softmax(1)).read(values))
+
+
+def test_of_equal_columns_the_first_are_kept_whatever_the_other_rows() -> None:
+    scores = torch.randn(6, 1200).round(decimals=1)
+    found = keep_best(scores, 30)
+    for row in range(6):
+        alone = keep_best(scores[row : row + 1], 30)
+        assert torch.equal(alone.cells[0], found.cells[row]) and torch.equal(alone.weights[0], found.weights[row])
+        order = sorted(range(1200), key=lambda column: (-float(scores[row, column]), column))
+        assert sorted(order[:30]) == found.cells[row].tolist()
 
 
 def test_similarity_is_minus_the_squared_distance_up_to_the_row():

@@ -21,10 +21,11 @@ class BankSettings:
     """Budget of the bank.
 
     window: how far beyond a tile (`dense_search`), in cells of stride 8, its cells search evictable frames;
-    wide_window: the same for permanent frames, from which an object may have moved far; reach: cells that the edges of
-    an object may move in a frame beyond what they moved lately; kept: evictable frames kept besides the last one;
-    interval: frames whose number is a multiple of it may be kept, the same ones for all objects, which then share the
-    similarities to them; confidence: a frame is kept only when the object's score is at least this.
+    wide_window: the same for permanent frames, from which an object may have moved far, there in every other cell;
+    reach: cells that the edges of an object may move in a frame beyond what they moved lately; kept: evictable frames
+    kept besides the last one; interval: frames whose number is a multiple of it may be kept, the same ones for all
+    objects, which then share the similarities to them; confidence: a frame is kept only when the object's score is at
+    least this.
     """
 
     window: int = 8
@@ -33,6 +34,11 @@ class BankSettings:
     kept: int = 2
     interval: int = 5
     confidence: float = 0.05
+
+    @property
+    def radii(self) -> tuple[int, int]:
+        """How far evictable and permanent frames are searched."""
+        return self.window, self.wide_window
 
 
 @dataclass

@@ -11,11 +11,12 @@ import functools
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from univs.inference.dense_bank import DenseBank
-from univs.layers.affinity import Affinity, keep_best, window_similarity
+from univs.layers.affinity import Affinity, keep_best, similarity_to
 from univs.modeling.dense_memory import DenseMemory
 
 TILE = (8, 16)  # cells of stride 8
@@ -63,17 +64,14 @@ class _Tile:
     """Similarities [R, N] of a tile's R cells to those of some remembered frames, side by side in one table."""
 
     def __init__(self, bank: DenseBank, keys: Tensor, box: Box, scale: float, remembered: Sequence[Remembered]) -> None:
-        size = keys.shape[1], keys.shape[2]
-        settings = bank.settings
-        radii = {seen: settings.wide_window if seen[1] else settings.window for seen in remembered}
-        self.windows = {seen: _window(box, size, radius) for seen, radius in radii.items()}
-        ends = list(accumulate((_area(window) for window in self.windows.values()), initial=0))
+        self.box, self.radii, self.keys = box, bank.settings.radii, keys
+        searched = {seen: self.cells((seen,)) for seen in remembered}
+        ends = list(accumulate((len(cells) for cells in searched.values()), initial=0))
         self.columns = {seen: slice(*pair) for seen, pair in zip(remembered, pairwise(ends), strict=True)}
         query = keys[:, box[0] : box[2], box[1] : box[3]].flatten(1).t()
         self.table = keys.new_empty(len(query), ends[-1])
-        self.box, self.size = box, size
         for seen, columns in self.columns.items():
-            window_similarity(query, bank.keys[seen[0]], self.windows[seen], scale, out=self.table[:, columns])
+            similarity_to(query, bank.keys[seen[0]], searched[seen], scale, out=self.table[:, columns])
 
     def scores(self, frames: Frames, part: Box) -> Tensor:
         """The rows of a part of the tile that is as wide, and the columns of some of the frames, in order of time."""
@@ -85,7 +83,8 @@ class _Tile:
 
     def cells(self, frames: Frames) -> Tensor:
         """The cells that these columns stand for, counted frame after frame: [N]."""
-        return _cells(tuple(self.windows[seen] for seen in frames), self.size, self.table.device)
+        permanent = tuple(is_permanent for _, is_permanent in frames)
+        return _cells(self.box, permanent, tuple(self.keys.shape[1:]), self.radii, self.keys.device)
 
 
 def _tiles(size: tuple[int, int]) -> Iterator[Box]:
@@ -102,22 +101,23 @@ def _part(tile: Box, regions: Sequence[Box]) -> Box | None:
     return max(tile[0], min(r[0] for r in met)), tile[1], min(tile[2], max(r[2] for r in met)), tile[3]
 
 
-def _window(box: Box, size: tuple[int, int], radius: int) -> Box:
-    top, left, bottom, right = box
-    return max(0, top - radius), max(0, left - radius), min(size[0], bottom + radius), min(size[1], right + radius)
-
-
-def _area(box: Box) -> int:
-    return (box[2] - box[0]) * (box[3] - box[1])
-
-
 # Few different ones are asked for again and again, by every frame.
 @functools.lru_cache(maxsize=256)
-def _cells(windows: tuple[Box, ...], size: tuple[int, int], device: torch.device) -> Tensor:
-    """Indices of the cells of a window of each of some frames, row by row and frame after frame: [N]."""
-    frames = torch.arange(len(windows) * size[0] * size[1], device=device).view(len(windows), *size)
-    parts = [
-        frame[top:bottom, left:right].flatten()
-        for frame, (top, left, bottom, right) in zip(frames, windows, strict=True)
-    ]
-    return torch.cat(parts)
+def _cells(
+    tile: Box, permanent: tuple[bool, ...], size: tuple[int, int], radii: tuple[int, int], device: torch.device
+) -> Tensor:
+    """The cells of some frames that a tile searches, counted frame after frame: [N]."""
+    found = [_searched(tile, size, radii, wide).flatten().nonzero()[0] for wide in permanent]
+    counted = [cells + index * size[0] * size[1] for index, cells in enumerate(found)]
+    return torch.from_numpy(np.concatenate(counted)).to(device)
+
+
+def _searched(tile: Box, size: tuple[int, int], radii: tuple[int, int], wide: bool) -> np.ndarray:
+    """Which cells [h8, w8] of a frame a tile searches: all near ones and, where it looks far, every other one."""
+    rows, columns = np.arange(size[0])[:, None], np.arange(size[1])
+    away = np.maximum(_beyond(rows, tile[0], tile[2]), _beyond(columns, tile[1], tile[3]))
+    return (away <= radii[0]) | (wide & (away <= radii[1]) & ((rows + columns) % 2 == 0))
+
+
+def _beyond(places: np.ndarray, first: int, stop: int) -> np.ndarray:
+    return np.maximum(np.maximum(first - places, places - stop + 1), 0)

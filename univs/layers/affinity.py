@@ -36,7 +36,7 @@ class Affinity:
 
 
 class RememberedKeys(NamedTuple):
-    """Keys [H, W, C] of one frame and their squared lengths [H, W]."""
+    """Keys [N, C] of the cells of one frame, row by row, and their squared lengths [N]."""
 
     keys: Tensor
     lengths: Tensor
@@ -44,7 +44,7 @@ class RememberedKeys(NamedTuple):
     @classmethod
     def of(cls, keys: Tensor) -> RememberedKeys:
         """From keys [C, H, W]."""
-        return cls(keys.permute(1, 2, 0).contiguous(), keys.square().sum(0))
+        return cls(keys.flatten(1).t().contiguous(), keys.square().sum(0).flatten())
 
 
 def similarity(query: Tensor, keys: Tensor, scale: Tensor | float) -> Tensor:
@@ -52,16 +52,9 @@ def similarity(query: Tensor, keys: Tensor, scale: Tensor | float) -> Tensor:
     return (2 * query @ keys.t() - keys.square().sum(1)) * scale
 
 
-def window_similarity(
-    query: Tensor, remembered: RememberedKeys, window: tuple[int, int, int, int], scale: float, out: Tensor
-) -> None:
-    """Write the similarity of queries [R, C] to the N keys in a window of a remembered frame to ``out`` [R, N].
-
-    window: (top, left, bottom, right), exclusive, in cells of the frame; its cells come row by row.
-    """
-    top, left, bottom, right = window
-    keys = remembered.keys[top:bottom, left:right].flatten(0, 1)
-    lengths = remembered.lengths[top:bottom, left:right].flatten()
+def similarity_to(query: Tensor, remembered: RememberedKeys, cells: Tensor, scale: float, out: Tensor) -> None:
+    """Write the similarity of queries [R, C] to some ``cells`` [N] of a remembered frame to ``out`` [R, N]."""
+    keys, lengths = (table.index_select(0, cells) for table in remembered)
     torch.addmm(lengths, query, keys.t(), beta=-scale, alpha=2 * scale, out=out)
 
 
@@ -93,7 +86,8 @@ def _bound(values: Tensor, count: int) -> np.ndarray:
 def _greatest_of(values: np.ndarray, least: np.ndarray, count: int) -> np.ndarray | None:
     """Columns [R, count] of the greatest ``values`` [R, N], all at least ``least`` [R, 1]; None if there are fewer.
 
-    Few values reach so far, and only these are compared with each other: several times faster than PyTorch's own.
+    Few values reach so far, and only these are compared with each other: several times faster than PyTorch's own. Of
+    equal ones the first are taken, so that a row's columns, and their order, do not depend on the other rows.
     """
     rows, columns = values.shape
     reaching = np.flatnonzero(values >= least)
@@ -106,5 +100,9 @@ def _greatest_of(values: np.ndarray, least: np.ndarray, count: int) -> np.ndarra
     candidates = reaching.take(starts[:-1, None] + places, mode="clip")
     compared = np.where(places < counts[:, None], values.reshape(-1).take(candidates), -np.inf)
     first = len(places) - count
-    chosen = np.argpartition(compared, first, axis=1)[:, first:]
-    return np.take_along_axis(candidates, chosen, 1) - firsts[:-1, None]
+    last = np.partition(compared, first, axis=1)[:, first, None]
+    chosen = compared >= last
+    if chosen.sum() > rows * count:
+        equal, over = compared == last, chosen.sum(1, keepdims=True) - count
+        chosen &= ~equal | (np.cumsum(equal, 1) <= equal.sum(1, keepdims=True) - over)
+    return candidates[chosen].reshape(rows, count) - firsts[:-1, None]
