@@ -15,10 +15,12 @@ from detectron2.utils import comm
 from PIL import Image
 from torch import nn
 
+from tests.evaluation import tiny_layouts
 from univs.errors import UserError
 from univs.evaluation.benchmarks import find_benchmark
-from univs.evaluation.evaluators import BenchmarkEvaluator, EvaluationSettings, named_frames, video_of
+from univs.evaluation.evaluators import BenchmarkEvaluator, EvaluationSettings, _joined_text, named_frames, video_of
 from univs.evaluation.scoring import Request, score
+from univs.evaluation.submissions import SUBMISSIONS
 from univs.evaluation.submissions.lists import code_of
 from univs.structures import FrameResult, ObjectResult
 
@@ -150,6 +152,92 @@ def test_missing_sequences_are_said(tmp_path: Path, truth: Path, caplog: pytest.
                 with pytest.raises(UserError, match="1 of 2 sequences cannot be scored, such as v2"):
                     evaluator.evaluate()
         assert "not scored: v2" in caplog.text
+
+
+def test_labels_of_classes_and_objects_are_scored(tmp_path: Path) -> None:
+    """Class and object of every pixel: a result against itself."""
+    settings = EvaluationSettings(
+        "kitti-step", tmp_path / "truth", tmp_path / "out", {"cat": 11, "sky": 10}, {"things": [11]}
+    )
+    samples = [{"file_names": [f"{video}/{name}.jpg" for name in tiny_layouts.FRAMES]} for video in tiny_layouts.VIDEOS]
+    samples = [sample | dict(zip(("height", "width"), tiny_layouts.SIZE, strict=True)) for sample in samples]
+    found = [[result for _, result in tiny_layouts.frames()] for _ in samples]
+    with SUBMISSIONS["kitti-step"].writer(tmp_path / "truth", settings.categories) as writer:
+        for sample, frames in zip(samples, found, strict=True):
+            writer.add(video_of(sample), named_frames(video_of(sample), frames))
+    evaluator = BenchmarkEvaluator(settings)
+    evaluator.process(samples, found)
+    assert evaluator.evaluate()["kitti-step"]["STQ"] in (1, 100)
+
+
+@pytest.mark.parametrize("name", ["a2d-sentences", "jhmdb-sentences"])
+def test_answers_in_single_frames_are_scored_like_their_file(name: str, tmp_path: Path) -> None:
+    tiny_layouts.single_frames(tmp_path, name, "data")
+    truth = tmp_path / "data" / "data"
+    images = json.loads((truth / "annotations_coco_format.json").read_text())["images"]
+    evaluator = BenchmarkEvaluator(EvaluationSettings(name, truth, tmp_path / "out"))
+    for place, image in enumerate(images):
+        sample = {**image, "file_name": f"{image['id']}.jpg", "image_id": image["id"]}
+        objects = tiny_layouts.frame_of(place % len(tiny_layouts.FRAMES), 1).objects[:1]
+        evaluator.process([sample], [[FrameResult(0, objects)]])
+    request = Request(find_benchmark(name), tmp_path / "results" / name, truth, tmp_path / "again")
+    assert evaluator.evaluate()[name] == pytest.approx(dict(score(request).summary.table))
+
+
+def test_sentences_without_an_answer_get_an_empty_one(tmp_path: Path) -> None:
+    tiny_layouts.single_frames(tmp_path, "a2d-sentences", "data")
+    truth = tmp_path / "data" / "data"
+    evaluator = BenchmarkEvaluator(EvaluationSettings("a2d-sentences", truth, tmp_path / "out"))
+    images = json.loads((truth / "annotations_coco_format.json").read_text())["images"]
+    samples = [{**image, "file_name": f"{image['id']}.jpg", "image_id": image["id"]} for image in images]
+    evaluator.process(samples, [[FrameResult(0, [])]] * len(samples))
+    assert evaluator.evaluate()["a2d-sentences"]["overall_iou"] == 0
+    evaluator.reset()
+    with pytest.raises(UserError, match="has 2 frames; a sentence is about one frame"):
+        evaluator.process([{**samples[0], "file_names": ["a/0.jpg", "a/1.jpg"]}], [[FrameResult(0, [])]])
+
+
+def interactive_samples(folder: Path, scribbles: int = 1) -> list[dict]:
+    """Two interactions with a video of two objects, 4 and 5 seconds long."""
+    tiny_layouts.write_masks(folder / "masks")
+    about = {"num_scribbles": scribbles, "num_objects": 2}
+    tiny_layouts.write_json(folder / "sequences.json", {"alpha": about})
+    sample = {"file_names": [f"alpha/{name}.jpg" for name in tiny_layouts.FRAMES]}
+    sample |= dict(zip(("height", "width"), tiny_layouts.SIZE, strict=True))
+    steps = [{"scribble_idx": 1, "interaction": step, "seconds": 3.0 + step} for step in (1, 2)]
+    return [{**sample, "entry": {**step, "annotations": str(folder / "masks" / "alpha")}} for step in steps]
+
+
+def test_a_session_becomes_a_report(tmp_path: Path) -> None:
+    first, second = interactive_samples(tmp_path)
+    evaluator = BenchmarkEvaluator(EvaluationSettings("davis-interactive", tmp_path, tmp_path / "out"))
+    evaluator.process([first], [[result for _, result in tiny_layouts.frames(1)]])
+    evaluator.process([second], [[result for _, result in tiny_layouts.frames()]])
+    figures = evaluator.evaluate()["davis-interactive"]
+    rows = (tmp_path / "out" / "predictions" / "report.csv").read_text().splitlines()
+    assert len(rows) == 1 + 2 * 2 * len(tiny_layouts.FRAMES)
+    assert rows[1].startswith("univs,alpha,1,1,1,0,0.8") and rows[-1] == "univs,alpha,1,2,2,5,1.0,1.0,1.0,5.0"
+    assert figures["J_AND_F at 60 s"] == 1 and 0.4 < figures["AUC J"] < 1
+
+
+def test_reports_of_several_processes_are_one_table() -> None:
+    assert _joined_text(["a,b\n1,2\n", "a,b\n", "a,b\n3,4\n"], "report.csv") == "a,b\n1,2\n3,4\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"seconds": "x"}, "entry of alpha has seconds = .x. where a number is expected"),
+        ({"annotations": "nowhere"}, "00000.png is missing"),
+    ],
+)
+def test_interactions_that_say_too_little_are_refused(change: dict, problem: str, tmp_path: Path) -> None:
+    sample, _ = interactive_samples(tmp_path)
+    evaluator = BenchmarkEvaluator(EvaluationSettings("davis-interactive", tmp_path, tmp_path / "out"))
+    sample["entry"] |= change
+    with pytest.raises(UserError, match=problem):
+        evaluator.process([sample], [[result for _, result in tiny_layouts.frames()]])
+    evaluator.reset()
 
 
 def test_samples_become_videos() -> None:

@@ -17,6 +17,7 @@ LAYOUTS = {
     "masks": "{top}VIDEO/FRAME.png, palette pictures of object ids",
     "sentences": "{top}VIDEO/EXPRESSION/FRAME.png, 255 where the sentence is answered, else 0",
     "classes": "{top}VIDEO/FRAME.png, grey pictures of classes from 0",
+    "labels": "{top}VIDEO/FRAME.png, colours: R the class, 256 G + B the object",
     "tracks": "{file}: a list of tracks with video_id, category_id, score, segmentations",
     "objects": "{file}: a list of objects with image_id, category_id, score, segmentation, bbox",
     "burst": "{file}: the benchmark's sequences with the predicted tracks",

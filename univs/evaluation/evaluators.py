@@ -26,7 +26,7 @@ from univs.errors import UserError  # noqa: E402
 from univs.evaluation.benchmarks import find_benchmark  # noqa: E402
 from univs.evaluation.report import problem_lines, text_of, write_report  # noqa: E402
 from univs.evaluation.scoring import Outcome, Request, score  # noqa: E402
-from univs.evaluation.submissions import Submission, find_submission  # noqa: E402
+from univs.evaluation.submissions import Submission, find_layout  # noqa: E402
 from univs.evaluation.submissions.video import NamedFrames, SubmissionWriter, Video  # noqa: E402
 from univs.structures import FrameResult  # noqa: E402
 from univs.video.files import file_errors, written_whole  # noqa: E402
@@ -64,7 +64,7 @@ class BenchmarkEvaluator(DatasetEvaluator):
         """Raises UserError where the benchmark is not known or takes no results of a model."""
         self._settings = settings
         self._benchmark = find_benchmark(settings.benchmark)
-        self._submission = find_submission(settings.benchmark)
+        self._submission = find_layout(settings.benchmark)
         self._folder = settings.output / f"predictions-{comm.get_rank()}"
         self._writer: SubmissionWriter | None = None
 
@@ -83,7 +83,7 @@ class BenchmarkEvaluator(DatasetEvaluator):
         Args:
             inputs: samples of Detectron2: ``file_names`` (or ``file_name``), ``height``, ``width`` in pixels, and
                 where they matter ``video_name`` (else the folder of the files), ``video_id`` or ``image_id``, and
-                ``expression_id`` of the sentence that was answered.
+                ``expression_id`` of the sentence that was answered; ``entry``: what else a layout takes of a video.
             outputs: for each sample its frames, ``FrameResult`` whose index counts ``file_names``, or a dictionary
                 with them as ``frames``.
 
@@ -186,12 +186,19 @@ def unite(parts: Sequence[bytes], folder: Path, submission: Submission) -> None:
         with zipfile.ZipFile(io.BytesIO(part)) as archive:
             for name in archive.namelist():
                 if name == submission.file:
-                    lists.append(json.loads(archive.read(name)))
+                    lists.append(archive.read(name).decode())
                 else:
                     archive.extract(name, folder)
     if lists:
         with written_whole(folder / submission.file) as partial:
-            partial.write_text(json.dumps(_joined(lists)), encoding="utf-8")
+            partial.write_text(_joined_text(lists, submission.file), encoding="utf-8")
+
+
+def _joined_text(parts: Sequence[str], name: str) -> str:
+    """One list, or one table under one head, of several."""
+    if name.endswith(".csv"):
+        return parts[0] + "".join(part.partition("\n")[2] for part in parts[1:])
+    return json.dumps(_joined([json.loads(part) for part in parts]))
 
 
 def _joined(lists: Sequence[Any]) -> Any:

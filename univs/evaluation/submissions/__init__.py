@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 class Submission:
     """The layout of a benchmark's submissions.
 
-    kind: "masks" (object ids), "sentences" (black and white), "classes" (semantic), "tracks", "objects", "burst",
-    "panoptic videos" or "panoptic pictures". top: the folder that holds the videos, or none. file: the JSON list.
+    kind: "masks" (object ids), "sentences" (black and white), "classes" (semantic), "labels" (class and object id),
+    "tracks", "objects", "burst", "panoptic videos" or "panoptic pictures"; of benchmarks without a server also "frame
+    sentences" or "report". top: the folder that holds the videos, or none. file: the JSON list.
     pictures: the folder of id pictures. videos: their number where the server counts them. classes: number of classes.
     groups: folders between ``top`` and the videos, each with all videos.
     """
@@ -49,6 +50,9 @@ WRITERS = {
     "masks": ("pictures", "PaletteWriter", ("top",)),
     "sentences": ("pictures", "SentenceWriter", ("top",)),
     "classes": ("pictures", "ClassWriter", ("top",)),
+    "labels": ("pictures", "StepWriter", ("top",)),
+    "frame sentences": ("local", "FrameSentenceWriter", ("file",)),
+    "report": ("local", "ReportWriter", ("file",)),
     "tracks": ("lists", "TrackWriter", ("file",)),
     "objects": ("lists", "ImageObjectWriter", ("file",)),
     "burst": ("lists", "BurstWriter", ("file",)),
@@ -76,11 +80,28 @@ SUBMISSIONS = {
     "burst": Submission("burst"),
     "vipseg": Submission("panoptic videos", file="pred.json", pictures="pan_pred"),
     "cityscapes-vps": Submission("panoptic pictures", file="pred.json", pictures="pan_pred"),
+    "kitti-step": Submission("labels", classes=19),
     "coco-instance": Submission("objects"),
     "lvis": Submission("objects"),
     "coco-panoptic": Submission("panoptic pictures", file="panoptic.json", pictures="panoptic"),
 }
 """Name of the benchmark -> layout."""
+
+LOCAL = {
+    "a2d-sentences": Submission("frame sentences", file="predictions.json"),
+    "jhmdb-sentences": Submission("frame sentences", file="predictions.json"),
+    "davis-interactive": Submission("report", file="report.csv"),
+}
+"""Layouts of results that no server takes."""
+
+
+def find_layout(name: str) -> Submission:
+    """The layout of a benchmark's results, whether a server takes them or not.
+
+    Raises:
+        UserError: as ``find_submission``.
+    """
+    return LOCAL[name] if name in LOCAL else find_submission(name)
 
 
 def find_submission(name: str) -> Submission:

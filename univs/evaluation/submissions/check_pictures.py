@@ -8,9 +8,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from univs.evaluation.benchmark import BrokenSequence
-from univs.evaluation.label_pictures import read_label_map
+from univs.evaluation.label_pictures import read_label_map, read_segment_map
 from univs.evaluation.submissions import Submission
 from univs.evaluation.submissions.expected import Expected, ExpectedVideo
+from univs.evaluation.submissions.pictures import NO_CLASS
 from univs.evaluation.submissions.problems import Problem, some_of
 from univs.video.images import DAMAGE, open_picture
 from univs.video.palette import mask_palette
@@ -134,10 +135,11 @@ def _wrong_pictures(
     for path in pictures.values():
         name = path.relative_to(folder).as_posix()
         try:
-            pixels = read_label_map(path)
+            pixels = read_segment_map(path)[..., 0] if submission.kind == "labels" else read_label_map(path)
         except BrokenSequence as error:
             text = str(error).replace(f"{path}", name)
-            yield Problem("unusable pictures", text, "write 8-bit PNG files whose pixel values are the labels")
+            what = "red is the class" if submission.kind == "labels" else "pixel values are the labels"
+            yield Problem("unusable pictures", text, f"write 8-bit PNG files whose {what}")
             continue
         size = size or pixels.shape
         if pixels.shape != size:
@@ -153,8 +155,9 @@ def _wrong_values(
         if not set(values) <= {0, 255}:
             mend = "write 255 where the sentence is answered and 0 elsewhere"
             yield Problem("values other than 0 and 255", f"{name} has {some_of(values)}", mend)
-    elif submission.kind == "classes":
-        wrong = [value for value in values if value >= submission.classes]
+    elif submission.kind in ("classes", "labels"):
+        nothing = NO_CLASS if submission.kind == "labels" else None
+        wrong = [value for value in values if value >= submission.classes and value != nothing]
         if wrong:
             mend = f"write classes from 0 to {submission.classes - 1}; every pixel needs one"
             yield Problem("unknown classes", f"{name} has {some_of(wrong)}", mend)

@@ -51,12 +51,17 @@ class ListWriter(SubmissionWriter):
 
     def abandon(self) -> None:
         """Remove the unfinished file."""
-        with suppress(_AbandonedError), self._stack:
-            raise _AbandonedError
+        abandon(self._stack)
 
 
 class _AbandonedError(Exception):
     """Ends the writing of a file that is not wanted any more."""
+
+
+def abandon(stack: ExitStack) -> None:
+    """Leave what a stack holds as an error would, so that files written whole are not kept."""
+    with suppress(_AbandonedError), stack:
+        raise _AbandonedError
 
 
 def code_of(item: ObjectResult) -> dict[str, Any]:

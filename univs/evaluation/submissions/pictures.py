@@ -16,6 +16,8 @@ from univs.structures import FrameResult
 from univs.video.files import safe_name, written_whole
 from univs.video.palette import MAX_PALETTE_ID, write_palette_mask
 
+NO_CLASS, MOST_STEP_ID = 255, 0xFFFF
+
 
 class PictureWriter(SubmissionWriter):
     """``<top>/<video>/<frame>.png``, for a sentence ``<top>/<video>/<expression>/<frame>.png``."""
@@ -92,7 +94,7 @@ class SentenceWriter(PictureWriter):
     def write(self, path: Path, video: Video, result: FrameResult) -> None:
         """Write one black-and-white picture."""
         answered = best_pixels(result, video.size) >= 0
-        _write_grey(path, answered * np.uint8(255))
+        _write(path, answered * np.uint8(255))
 
 
 class ClassWriter(PictureWriter):
@@ -111,9 +113,29 @@ class ClassWriter(PictureWriter):
             rows, columns = distance_transform_edt(owner < 0, return_distances=False, return_indices=True)
             owner = owner[rows, columns]
         classes = np.array([self.category_of(item, video) for item in result.objects], np.uint8)
-        _write_grey(path, classes[owner])
+        _write(path, classes[owner])
 
 
-def _write_grey(path: Path, pixels: np.ndarray) -> None:
+class StepWriter(PictureWriter):
+    """Red holds the class of a pixel, green and blue the id of its object, 256 G + B; class 255 where nothing is."""
+
+    def write(self, path: Path, video: Video, result: FrameResult) -> None:
+        """Write one picture.
+
+        Raises:
+            UserError: a class that the benchmark does not have, or an id of more than 16 bits.
+        """
+        wrong = [item.object_id for item in result.objects if not 0 <= item.object_id <= MOST_STEP_ID]
+        if wrong:
+            raise UserError(
+                f"Frame {path.stem} of {video.label} has the object id {wrong[0]}; ids from 0 to {MOST_STEP_ID} fit."
+            )
+        colours = [(self.category_of(item, video), *divmod(item.object_id, 256)) for item in result.objects]
+        owner = best_pixels(result, video.size)
+        _write(path, np.array([*colours, (NO_CLASS, 0, 0)], np.uint8)[owner])
+
+
+def _write(path: Path, pixels: np.ndarray) -> None:
+    """Write [H, W] as a grey picture, [H, W, 3] as a coloured one."""
     with written_whole(path) as partial:
         Image.fromarray(pixels).save(partial, format="PNG", compress_level=3)
