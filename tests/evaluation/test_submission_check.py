@@ -248,3 +248,11 @@ def test_the_same_mistake_is_said_once() -> None:
         "  ... and 6 more",
         "  to mend it: write them",
     ]
+
+
+@pytest.mark.parametrize(("name", "fits"), [("detections_val_x_results.json", True), ("detections.json", False)])
+def test_lists_under_the_name_that_a_server_wants(name: str, fits: bool, tmp_path: Path) -> None:
+    folder, expected = written("coco-instance", tmp_path / "folder")
+    (folder / "results.json").rename(folder / name)
+    assert (check_submission(folder, SUBMISSIONS["coco-instance"], expected) == []) == fits
+    assert (check_submission(folder / name, SUBMISSIONS["coco-instance"], expected) == []) == fits

@@ -21,15 +21,17 @@ class Submission:
 
     kind: "masks" (object ids), "sentences" (black and white), "classes" (semantic), "labels" (class and object id),
     "tracks", "objects", "burst", "panoptic videos" or "panoptic pictures"; of benchmarks without a server also "frame
-    sentences" or "report". top: the folder that holds the videos, or none. file: the JSON list.
-    pictures: the folder of id pictures. videos: their number where the server counts them. classes: number of classes.
-    groups: folders between ``top`` and the videos, each with all videos.
+    sentences" or "report". top: the folder that holds the videos, or none. file: the list. uploaded_as: a pattern of
+    other names of the list, under which the server takes it. pictures: the folder of id pictures. videos: their number
+    where the server counts them. classes: number of classes. groups: folders between ``top`` and the videos, each with
+    all videos.
     """
 
     kind: str
     top: str = ""
     file: str = "results.json"
     pictures: str = ""
+    uploaded_as: str = ""
     videos: int | None = None
     classes: int | None = None
     groups: tuple[str, ...] = ()
@@ -81,7 +83,7 @@ SUBMISSIONS = {
     "vipseg": Submission("panoptic videos", file="pred.json", pictures="pan_pred"),
     "cityscapes-vps": Submission("panoptic pictures", file="pred.json", pictures="pan_pred"),
     "kitti-step": Submission("labels", classes=19),
-    "coco-instance": Submission("objects"),
+    "coco-instance": Submission("objects", uploaded_as="detections_*_results.json"),
     "lvis": Submission("objects"),
     "coco-panoptic": Submission("panoptic pictures", file="panoptic.json", pictures="panoptic"),
 }

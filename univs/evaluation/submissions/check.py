@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from univs.errors import UserError
@@ -42,6 +43,10 @@ def check_submission(
         folder, file = (content.parent, content) if content.is_file() else (content, content / submission.file)
         if submission.kind not in CHECKS:
             return problems + list(check_pictures(folder, submission, expected, on_video))
+        if submission.uploaded_as and not (folder / submission.file).is_file():
+            named = sorted(folder.glob(submission.uploaded_as))
+            if len(named) == 1 and file in (named[0], folder / submission.file):
+                file, submission = named[0], replace(submission, file=named[0].name)
         wrong_place = _wrong_place(file, submission, is_loose=path == content and content.is_file())
         if wrong_place is not None:
             return [*problems, wrong_place]
