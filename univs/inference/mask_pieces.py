@@ -65,7 +65,12 @@ def _far_from(pieces: np.ndarray, main: np.ndarray, numbers: list[int]) -> list[
 def _small_pieces(mask_logits: Tensor, share: float) -> tuple[np.ndarray, list[int]]:
     """The number of the piece at every place [h4, w4] (0 outside), and the numbers of those under ``share``."""
     mask = (mask_logits > 0).cpu().numpy().view(np.uint8)
-    count, pieces, statistics, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    left, top, width, height = cv2.boundingRect(mask)
+    part = (slice(top, top + height), slice(left, left + width))
+    pieces = np.zeros(mask.shape, np.int32)
+    if not width:
+        return pieces, []
+    count, pieces[part], statistics, _ = cv2.connectedComponentsWithStats(mask[part], connectivity=8)
     areas = statistics[:, cv2.CC_STAT_AREA]
     return pieces, [i for i in range(1, count) if areas[i] < share * areas[1:].max()]
 
