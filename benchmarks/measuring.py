@@ -80,6 +80,16 @@ class Unit:
         return time.process_time() - began
 
 
+class NoUnit:
+    """Stands for the unit where only memory matters: costs are then CPU seconds."""
+
+    cpu_seconds = wall_seconds = 0.0
+    value = spread = 1.0
+
+    def sample(self, count: int = 2) -> None:
+        """Nothing is measured."""
+
+
 def peak_rss_mb() -> float:
     """The most memory that this process has held so far, in megabytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -20,6 +20,7 @@ class MovingShapes(VideoSource):
     def __init__(self, count: int, length: int, size: tuple[int, int], seed: int = 0) -> None:
         super().__init__("moving shapes", size, 25.0, length)
         self.cpu_seconds = 0.0
+        self.count = count
         rng = np.random.default_rng(seed)
         self._background = _texture(rng, (size[0] + 64, size[1] + 64), (90, 110, 100))
         area = min(SHARE / count, LARGEST) * size[0] * size[1]

@@ -3,15 +3,16 @@
 
 The video is synthetic (textured shapes that move, made frame by frame; drawing them is not counted). Masks of all
 objects are given in frame 0; vps also searches for categories. The published model (r50, weights made by rule) runs on
-clips of 5 frames that start with every frame; its vps follows whatever it finds ("entities"). Output as masks and id
-map at the video's size is counted, writing files is not. The unit is one forward of Detectron2's ResNet-50 (res2 to
-res5) at 480x854, measured in the same process before, during and after the run. Costs carry over between machines in
-this unit.
+clips of 5 frames that start with every frame (vss: clips do not overlap); it starts from masks (vos, pvos), from
+sentences (rvos, --objects of them) or from whatever it finds ("entities": vis, vps). Output as masks and id map at the
+video's size is counted, writing files is not. The unit is one forward of Detectron2's ResNet-50 (res2 to res5) at
+480x854, measured in the same process before, during and after the run. Costs carry over between machines in this unit.
 
 Examples:
   python benchmarks/video.py --model mini --task vos --objects 1 --frames 100 --size 480x854 --json
   python benchmarks/video.py --model none --objects 16 --frames 5000
   python benchmarks/video.py --model r50 --task vos --objects 3 --frames 20 --json
+  python benchmarks/video.py --model r50 --task vis --size 64x96 --frames 5000 --memory-only --json
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch  # noqa: E402
 
-from benchmarks.measuring import TimedSegmenter, Unit, peak_rss_mb  # noqa: E402
+from benchmarks.measuring import NoUnit, TimedSegmenter, Unit, peak_rss_mb  # noqa: E402
 from benchmarks.shapes import MovingShapes  # noqa: E402
 from benchmarks.stand_in import KnowingSegmenter  # noqa: E402
 from univs import compat, runtime  # noqa: E402
@@ -44,6 +45,8 @@ from univs.structures import FrameResult  # noqa: E402
 WARM_UP = 5
 SAMPLES = 6
 MODELS = {"mini": "univs_mini"}
+TASKS = ("vos", "pvos", "rvos", "vis", "vss", "vps")
+SESSION_TASKS = ("vos", "vps")
 CATEGORIES = ("person", "car", "dog", "bicycle", "ball", "bottle", "chair", "bird", "boat", "tree")
 
 
@@ -70,11 +73,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", choices=(*MODELS, "r50", "none"), default="mini", help="none: the session alone")
     parser.add_argument("--weights", help="weights instead of the shipped ones")
     parser.add_argument("--quality", default="default", help="default or high")
-    parser.add_argument("--task", choices=("vos", "vps"), default="vos")
+    parser.add_argument("--task", choices=TASKS, default="vos", help="mini and none: vos or vps")
+    parser.add_argument("--tracker", choices=("clip", "frame"), default="clip", help="r50: that of vis and vps")
+    parser.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[], help="r50: a key of the configuration"
+    )
     parser.add_argument("--objects", type=int, default=1)
     parser.add_argument("--frames", type=int, default=40)
     parser.add_argument("--size", default="480x854", help="HEIGHTxWIDTH")
     parser.add_argument("--every", type=int, default=5, help="vps: frames between two searches for categories")
+    parser.add_argument(
+        "--memory-only", action="store_true", help="without the unit, whose memory would hide that of small frames"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     runtime.add_device_argument(parser)
     return parser
@@ -85,9 +95,13 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     device = runtime.prepare(arguments.device, arguments.threads)
     if arguments.objects < 1 or arguments.frames <= WARM_UP + 1:
         raise UserError(f"At least 1 object and {WARM_UP + 2} frames are needed.")
+    if arguments.model != "r50" and (arguments.task not in SESSION_TASKS or arguments.tracker != "clip"):
+        raise UserError(f"--task {arguments.task} with --tracker {arguments.tracker} is for --model r50.")
     shapes = MovingShapes(arguments.objects, arguments.frames, _size(arguments.size))
     results, cpu_seconds = _results(arguments, str(device), shapes)
-    figures = measure(results, cpu_seconds, shapes, Unit())
+    figures = measure(results, cpu_seconds, shapes, NoUnit() if arguments.memory_only else Unit())
+    if arguments.memory_only:
+        figures = {name: figure for name, figure in figures.items() if "unit" not in name}
     shown = {name: getattr(arguments, name) for name in ("model", "task", "objects", "frames", "size", "quality")}
     return {**shown, "device": str(device), "threads": torch.get_num_threads(), **figures}
 
@@ -165,9 +179,11 @@ class Clock:
 def _results(arguments: argparse.Namespace, device: str, shapes: MovingShapes) -> tuple[Iterator[Any], Counter[str]]:
     """What the model says of the frames, one after the other, and the CPU seconds of its stages."""
     if arguments.model == "r50":
-        from benchmarks.published import PublishedModel
+        from benchmarks.published import PublishedModel, PublishedRun
 
-        published = PublishedModel(arguments.task, shapes.size, device, arguments.weights)
+        options = [part for pair in arguments.set for part in pair.split("=", 1)]
+        run = PublishedRun(arguments.task, shapes.size, device, arguments.weights, arguments.tracker, options)
+        published = PublishedModel(run)
         return published.steps(shapes), published.stages.cpu_seconds
     segmenter = TimedSegmenter(_segmenter(arguments, device, shapes))
     session = VideoSession(segmenter, shapes)

@@ -28,6 +28,27 @@ def test_attention_equals_torch(masked):
     torch.testing.assert_close(ours(query, key, value, allowed), expected)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_few_queries_equal_the_same_among_many(masked):
+    attention = Attention(16, 4)
+    nn.init.normal_(attention.in_proj_bias)
+    query, key, value = _random(2, 9, 16), _random(2, 20, 16, seed=1), _random(2, 20, 16, seed=2)
+    allowed = _random(2, 9, 20, seed=3) > -0.5 if masked else None
+    few = attention(query[:, :3], key, value, allowed[:, :3] if masked else None)
+    torch.testing.assert_close(few, attention(query, key, value, allowed)[:, :3])
+
+
+def test_each_query_with_itself_equals_one_more_key():
+    attention = Attention(16, 4)
+    nn.init.normal_(attention.in_proj_bias)
+    query, own, values = _random(2, 3, 16), _random(2, 3, 16, seed=1), _random(2, 3, 16, seed=2)
+    key, value = _random(2, 6, 16, seed=3), _random(2, 6, 16, seed=4)
+    together = attention.with_itself(query, (own, values), key, value)
+    for row in (slice(number, number + 1) for number in range(3)):
+        keys, joined = torch.cat([own[:, row], key], 1), torch.cat([values[:, row], value], 1)
+        torch.testing.assert_close(together[:, row], attention(query[:, row], keys, joined))
+
+
 def test_attention_mask_may_be_shared_by_the_batch():
     layer = AttentionLayer(8, 2)
     x, memory, allowed = _random(3, 4, 8), _random(3, 6, 8, seed=1), _random(4, 6, seed=2) > 0

@@ -110,8 +110,8 @@ def check_prompt_queries(case, decoder: MaskDecoder, queries: PromptQueries, dis
     case.check("prompt_query", by_prompt(queries.content))
     case.check("prompt_query_pos", by_prompt(queries.position))
     case.check("prompt_tokens", tokens_by_prompt(queries.tokens))
-    if queries.token_positions is not None:
-        case.check("prompt_tokens_pos", tokens_by_prompt(queries.token_positions))
+    if queries.token_keys is not None:
+        case.check("prompt_tokens_pos", tokens_by_prompt(queries.token_keys - queries.tokens))
     state = decoder.start(queries, videos, frames, discover)
     case.check("after_first_proca", by_prompt(state.content))
     assert torch.equal(state.position[:, :, -prompts:], state.content[:, :, -prompts:])

@@ -81,9 +81,9 @@ def test_blocked_pairs_of_each_pattern():
 def test_tokens_shared_by_frames_equal_repeated_ones():
     attention = PromptAttention(DIM, 2)
     content, position = random(1, 3, 2, DIM, seed=1), random(1, 3, 2, DIM, seed=2)
-    tokens, codes = random(1, 2, 5, 1, DIM, seed=3), random(1, 2, 5, 1, DIM, seed=4)
-    repeated = tokens.expand(-1, -1, -1, 3, -1), codes.expand(-1, -1, -1, 3, -1)
-    torch.testing.assert_close(attention(content, position, tokens, codes), attention(content, position, *repeated))
+    tokens, keys = random(1, 2, 5, 1, DIM, seed=3), random(1, 2, 5, 1, DIM, seed=4)
+    repeated = tokens.expand(-1, -1, -1, 3, -1), keys.expand(-1, -1, -1, 3, -1)
+    torch.testing.assert_close(attention(content, position, tokens, keys), attention(content, position, *repeated))
     torch.testing.assert_close(attention(content, None, tokens, None), attention(content, None, repeated[0], None))
 
 

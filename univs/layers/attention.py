@@ -11,7 +11,12 @@ from torch import Tensor, nn
 
 
 class Attention(nn.Module):
-    """Scaled dot-product attention with packed input projections, as in torch's nn.MultiheadAttention."""
+    """Scaled dot-product attention with packed input projections, as in torch's nn.MultiheadAttention.
+
+    Few queries are moved into the space of the keys and the mean of the values is projected, instead of projecting all
+    keys and values: q (W k + b) = (q W) k + q b, in which q b is the same for all keys, and the weights of the values
+    sum to 1.
+    """
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -34,15 +39,41 @@ class Attention(nn.Module):
         Returns:
             [N, Lq, C].
         """
+        if allowed is not None:
+            allowed = allowed.unsqueeze(-3)  # one mask for all heads
+        if self.heads * query.shape[1] < min(query.shape[2], key.shape[1]):
+            scores = (self._queries_for_keys(query) @ key.transpose(1, 2)).unflatten(1, (self.heads, -1))
+            if allowed is not None:
+                scores = scores.masked_fill(~allowed, -torch.inf)
+            return self._answers(scores.softmax(-1).flatten(1, 2) @ value)
         weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
         query, key, value = (
             F.linear(x, weight, bias).unflatten(2, (self.heads, -1)).transpose(1, 2)  # [N, heads, L, C / heads]
             for x, weight, bias in zip((query, key, value), weights, biases, strict=True)
         )
-        if allowed is not None:
-            allowed = allowed.unsqueeze(-3)  # one mask for all heads
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
         return self.out_proj(attended.transpose(1, 2).flatten(2))
+
+    def with_itself(self, query: Tensor, own: tuple[Tensor, Tensor], key: Tensor, value: Tensor) -> Tensor:
+        """Attend from few queries [N, Lq, C] to keys and values [N, Lk, C] and each to its ``own`` key and value, both
+        [N, Lq, C]. Returns [N, Lq, C]."""
+        moved, (own_key, own_value) = self._queries_for_keys(query), (x.repeat(1, self.heads, 1) for x in own)
+        scores = [(moved * own_key).sum(-1, keepdim=True), moved @ key.transpose(1, 2)]
+        itself, others = torch.cat(scores, -1).softmax(-1).split([1, key.shape[1]], -1)
+        return self._answers(itself * own_value + others @ value)
+
+    def _queries_for_keys(self, query: Tensor) -> Tensor:
+        """Queries [N, Lq, C] in the space of the keys, scaled, [N, heads * Lq, C]."""
+        (to_query, to_key, _), (bias, _, _) = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
+        query = F.linear(query, to_query, bias).unflatten(2, (self.heads, -1))
+        moved = torch.einsum("nqhd,hdc->nhqc", query * query.shape[-1] ** -0.5, to_key.unflatten(0, (self.heads, -1)))
+        return moved.flatten(1, 2)
+
+    def _answers(self, mean_values: Tensor) -> Tensor:
+        """Output [N, Lq, C] of the mean values [N, heads * Lq, C] that the heads see."""
+        to_value, bias = self.in_proj_weight.chunk(3)[2], self.in_proj_bias.chunk(3)[2]
+        mean_values, to_value = (x.unflatten(dim, (self.heads, -1)) for x, dim in ((mean_values, 1), (to_value, 0)))
+        return self.out_proj(torch.einsum("nhqc,hdc->nqhd", mean_values, to_value).flatten(2) + bias)
 
 
 class AttentionLayer(nn.Module):

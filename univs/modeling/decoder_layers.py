@@ -27,40 +27,24 @@ def attention_pattern(name: str, expressions: bool) -> str:
 class PromptAttention(AttentionLayer):
     """Prompt cross-attention (ProCA): a prompt query reads its own prompt's tokens and itself."""
 
-    def forward(
-        self, content: Tensor, position: Tensor | None, tokens: Tensor, token_positions: Tensor | None
-    ) -> Tensor:
+    def forward(self, content: Tensor, position: Tensor | None, tokens: Tensor, keys: Tensor | None) -> Tensor:
         """Update the prompt queries, each prompt and frame on its own.
 
         Args:
             content: [B, T, K, C]. position: the same shape, or None for text (no positions at all).
-            tokens: [B, K, L, T or 1, C]; one set for all frames is projected once.
-            token_positions: like tokens, or None.
+            tokens: [B, K, L, T or 1, C], one set for each frame or for all. keys: the same with positions, or None.
 
         Returns:
             [B, T, K, C].
         """
-        shared = tokens.shape[3] == 1
-        query, own, tokens, token_positions = (
-            None if x is None else x.transpose(1, 2) if index < 2 else x.transpose(2, 3)
-            for index, x in enumerate((content, position, tokens, token_positions))
-        )  # queries [B, K, T, C], tokens [B, K, T or 1, L, C]
-        frames = query.shape[2] if shared else 1
-        x = query.reshape(-1, frames, query.shape[-1])
-        tokens = tokens.flatten(0, 2)
-        memory = torch.cat([x, tokens], 1)
-        allowed = None
-        if frames > 1:
-            # of the queries of a prompt, each sees itself only
-            itself = torch.eye(frames, dtype=torch.bool, device=x.device)
-            allowed = torch.cat([itself, itself.new_ones(frames, tokens.shape[1])], 1)
-        if own is None:
-            out = super().forward(x, memory, allowed=allowed)
-        else:
-            own = own.reshape(x.shape)
-            memory_position = torch.cat([own, token_positions.flatten(0, 2)], 1)
-            out = super().forward(x, memory, own, memory_position, allowed)
-        return out.view(query.shape).transpose(1, 2)
+        frames = content.shape[1] if tokens.shape[3] == 1 else 1  # that read the same tokens
+        x, own = (
+            None if x is None else x.transpose(1, 2).reshape(-1, frames, x.shape[-1]) for x in (content, position)
+        )
+        tokens, keys = (None if x is None else x.transpose(2, 3).flatten(0, 2) for x in (tokens, keys))
+        query = x if own is None else x + own
+        seen = self.attention.with_itself(query, (query, x), tokens if keys is None else keys, tokens)
+        return self.norm(x + seen).view(content.transpose(1, 2).shape).transpose(1, 2)
 
 
 class QueryAttention(AttentionLayer):

@@ -354,8 +354,8 @@ class MaskDecoder(nn.Module):
 
 def _read_prompts(layer: DecoderLayer, content: Tensor, position: Tensor, prompts: PromptQueries) -> Tensor:
     """Prompt cross-attention of one layer, without positions where the tokens have none; [B, T, K, C]."""
-    own = None if prompts.token_positions is None else position
-    return layer.prompt_attention(content, own, prompts.tokens, prompts.token_positions)
+    own = None if prompts.token_keys is None else position
+    return layer.prompt_attention(content, own, prompts.tokens, prompts.token_keys)
 
 
 def _resized(maps: Tensor | None, size: tuple[int, int]) -> Tensor | None:

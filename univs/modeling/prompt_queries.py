@@ -17,7 +17,7 @@ class PromptQueries:
     """K prompt queries of each of B videos, and what they read.
 
     content, position: [B, T, K, C]. kind: as in PromptTokens.
-    tokens: [B, K, M, T or 1, C] for the prompt cross-attention; token_positions: the same shape, None for text.
+    tokens: [B, K, M, T or 1, C] for the prompt cross-attention; token_keys: the same with positions, None for text.
     sentences: [B, K, D] text embeddings of expressions, or None.
     dense_logits: [B, K, T, H/4, W/4] mask logits of a dense memory, or None.
     """
@@ -26,7 +26,7 @@ class PromptQueries:
     position: Tensor
     kind: str
     tokens: Tensor
-    token_positions: Tensor | None
+    token_keys: Tensor | None
     sentences: Tensor | None = None
     dense_logits: Tensor | None = None
 
@@ -55,13 +55,14 @@ class InitialQueries(nn.Module):
         content = content + getattr(self, kind).weight
         if self.dense is not None and prompts[0].dense_features is not None:
             content = content + self.dense(_stack([prompt.dense_features for prompt in prompts]))
-        memory = [prompt.memory_features for prompt in prompts]
+        memory, positions = [prompt.memory_features for prompt in prompts], _token_positions(prompts)
+        tokens = features if memory[0] is None else _stack(memory)
         return PromptQueries(
             content=_by_frame(content, frames),
             position=_by_frame(position, frames),
             kind=kind,
-            tokens=features if memory[0] is None else _stack(memory),
-            token_positions=_token_positions(prompts),
+            tokens=tokens,
+            token_keys=None if positions is None else tokens + positions,
             sentences=_stack([prompt.sentences for prompt in prompts]),
             dense_logits=_stack([prompt.dense_logits for prompt in prompts]),
         )
@@ -76,7 +77,9 @@ class InitialQueries(nn.Module):
 
 def _stack(values: Sequence[Tensor | None]) -> Tensor | None:
     """The values of B videos in one tensor; None where the first video has none."""
-    return None if values[0] is None else torch.stack(list(values))
+    if values[0] is None:
+        return None
+    return values[0].unsqueeze(0) if len(values) == 1 else torch.stack(list(values))
 
 
 def _by_frame(queries: Tensor, frames: int) -> Tensor:
