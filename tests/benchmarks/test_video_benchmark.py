@@ -45,10 +45,19 @@ def test_the_last_line_is_the_report(monkeypatch: pytest.MonkeyPatch, capsys: py
     assert ("discover" in report["stage_shares"]) == (task == "vps")
 
 
-@pytest.mark.parametrize("line", ["--size 96", "--objects 0", "--frames 3"])
+@pytest.mark.parametrize("line", ["--size 96", "--objects 0", "--frames 3", "--task vis", "--tracker frame"])
 def test_mistakes_are_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, line: str) -> None:
     assert run(monkeypatch, f"--model none --threads 1 --device cpu {line}") == 2
     assert capsys.readouterr().err.startswith("video: ")
+
+
+def test_without_the_unit_nothing_is_said_in_units(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    line = "--model none --frames 8 --size 96x160 --threads 1 --device cpu --memory-only --json"
+    assert run(monkeypatch, line) == 0
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert report["peak_rss_mb"] > 50 and not [name for name in report if "unit" in name]
 
 
 def test_shapes_are_made_when_they_are_asked_for_and_the_same_each_time() -> None:
