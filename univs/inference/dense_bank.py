@@ -15,19 +15,13 @@ from torch import Tensor
 from univs.layers.affinity import RememberedKeys
 from univs.modeling.prompt_encoder import VisualTokens
 
-# kinds of remembered frames
-PERMANENT, KEPT, LAST = "permanent", "kept", "last"
-Remembered = tuple[int, str]
-Frames = tuple[Remembered, ...]
-
 
 @dataclass(frozen=True)
 class BankSettings:
     """Budget of the bank.
 
-    window: how far beyond a tile (`dense_search`), in cells of stride 8, its cells search a remembered frame, the kept
-    ones in every other cell; wide_window: how far, there in every other cell, they search permanent frames, from which
-    an object may have moved far;
+    window: how far beyond a tile (`dense_search`), in cells of stride 8, its cells search evictable frames;
+    wide_window: the same for permanent frames, from which an object may have moved far, there in every other cell;
     reach: cells that the edges of an object may move in a frame beyond what they moved lately; kept: evictable frames
     kept besides the last one; interval: frames whose number is a multiple of it may be kept, the same ones for all
     objects, which then share the similarities to them; confidence: a frame is kept only when the object's score is at
@@ -43,7 +37,7 @@ class BankSettings:
 
     @property
     def radii(self) -> tuple[int, int]:
-        """How far all frames, and how far permanent ones are searched."""
+        """How far evictable and permanent frames are searched."""
         return self.window, self.wide_window
 
 
@@ -66,14 +60,9 @@ class ObjectMemory:
     speed: int = 0
 
     @property
-    def frames(self) -> Frames:
-        """All remembered frames, in order of time."""
-        return tuple((f, self._kind(f)) for f in sorted(self.values))
-
-    def _kind(self, frame: int) -> str:
-        if frame in self.permanent:
-            return PERMANENT
-        return LAST if frame == self.last else KEPT
+    def frames(self) -> tuple[tuple[int, bool], ...]:
+        """(frame, is permanent) of all remembered frames, in order of time."""
+        return tuple((f, f in self.permanent) for f in sorted(self.values))
 
 
 class DenseBank:

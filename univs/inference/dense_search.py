@@ -15,12 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from univs.inference.dense_bank import KEPT, PERMANENT, DenseBank, Frames, Remembered
+from univs.inference.dense_bank import DenseBank
 from univs.layers.affinity import Affinity, keep_best, similarity_to
 from univs.modeling.dense_memory import DenseMemory
 
 TILE = (8, 16)  # cells of stride 8
 Box = tuple[int, int, int, int]
+Remembered = tuple[int, bool]
+Frames = tuple[Remembered, ...]
 
 
 class TiledAffinity:
@@ -81,8 +83,8 @@ class _Tile:
 
     def cells(self, frames: Frames) -> Tensor:
         """The cells that these columns stand for, counted frame after frame: [N]."""
-        kinds = tuple(kind for _, kind in frames)
-        return _cells(self.box, kinds, tuple(self.keys.shape[1:]), self.radii, self.keys.device)
+        permanent = tuple(is_permanent for _, is_permanent in frames)
+        return _cells(self.box, permanent, tuple(self.keys.shape[1:]), self.radii, self.keys.device)
 
 
 def _tiles(size: tuple[int, int]) -> Iterator[Box]:
@@ -102,22 +104,19 @@ def _part(tile: Box, regions: Sequence[Box]) -> Box | None:
 # Few different ones are asked for again and again, by every frame.
 @functools.lru_cache(maxsize=256)
 def _cells(
-    tile: Box, kinds: tuple[str, ...], size: tuple[int, int], radii: tuple[int, int], device: torch.device
+    tile: Box, permanent: tuple[bool, ...], size: tuple[int, int], radii: tuple[int, int], device: torch.device
 ) -> Tensor:
     """The cells of some frames that a tile searches, counted frame after frame: [N]."""
-    found = [_searched(tile, size, radii, kind).flatten().nonzero()[0] for kind in kinds]
+    found = [_searched(tile, size, radii, wide).flatten().nonzero()[0] for wide in permanent]
     counted = [cells + index * size[0] * size[1] for index, cells in enumerate(found)]
     return torch.from_numpy(np.concatenate(counted)).to(device)
 
 
-def _searched(tile: Box, size: tuple[int, int], radii: tuple[int, int], kind: str) -> np.ndarray:
-    """Which cells [h8, w8] of a frame of this kind a tile searches: where it is sparse, every other one."""
+def _searched(tile: Box, size: tuple[int, int], radii: tuple[int, int], wide: bool) -> np.ndarray:
+    """Which cells [h8, w8] of a frame a tile searches: all near ones and, where it looks far, every other one."""
     rows, columns = np.arange(size[0])[:, None], np.arange(size[1])
     away = np.maximum(_beyond(rows, tile[0], tile[2]), _beyond(columns, tile[1], tile[3]))
-    near, sparse = away <= radii[0], (rows + columns) % 2 == 0
-    if kind == PERMANENT:
-        return near | ((away <= radii[1]) & sparse)
-    return near & sparse if kind == KEPT else near
+    return (away <= radii[0]) | (wide & (away <= radii[1]) & ((rows + columns) % 2 == 0))
 
 
 def _beyond(places: np.ndarray, first: int, stop: int) -> np.ndarray:
