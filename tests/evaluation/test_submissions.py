@@ -145,6 +145,20 @@ def result_folder(tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
+@pytest.mark.parametrize(
+    ("file", "inside"),
+    [("detections_val2017_own_results", "detections_val2017_own_results.json"), ("own", "results.json")],
+)
+def test_the_list_has_the_name_that_the_server_wants(
+    file: str, inside: str, result_folder: Path, tmp_path: Path
+) -> None:
+    expected = Expected({"v0": ExpectedVideo("v0", FRAMES, SIZE, number=9)})
+    pack_results([result_folder], SUBMISSIONS["coco-instance"], tmp_path / f"{file}.zip", expected, CATEGORIES)
+    with zipfile.ZipFile(tmp_path / f"{file}.zip") as archive:
+        assert archive.namelist() == [inside]
+    assert check_submission(tmp_path / f"{file}.zip", SUBMISSIONS["coco-instance"]) == []
+
+
 @pytest.mark.parametrize("name", ["mose", "mevis", "ovis", "vipseg", "vspw", "youtube-vos"])
 def test_results_of_a_session_are_packed(name: str, result_folder: Path, tmp_path: Path) -> None:
     expected = expected_for(name)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -61,13 +63,16 @@ def pack_results(
     """Pack result folders into a zip file; returns the names of the videos.
 
     A video has the name of its folder. A folder without results.json stands for all result folders in it.
-    categories: numbers of the benchmark's category names.
+    categories: numbers of the benchmark's category names. Where the server wants the list under the zip file's own name
+    and ``path`` has such a name, the list gets it.
 
     Raises:
         UserError: no results, a video that the list does not have, or something the benchmark has no place for.
     """
     found = [result for folder in folders for result in _result_folders(folder)]
-    names = []
+    names, own_name = [], f"{path.stem}.json"
+    if submission.uploaded_as and fnmatch(own_name, submission.uploaded_as):
+        submission = replace(submission, file=own_name)
     with TemporaryDirectory(prefix="univs-submission-") as scratch:
         with submission.writer(Path(scratch), categories) as writer:
             for folder in found:
