@@ -36,6 +36,7 @@ from benchmarks import evaluation_segment_inputs as segment_inputs  # noqa: E402
 from benchmarks.cpu_unit import unit_seconds  # noqa: E402
 from univs.evaluation.benchmark import Summary  # noqa: E402
 from univs.evaluation.benchmarks import find_benchmark  # noqa: E402
+from univs.runtime import keep_freed_memory  # noqa: E402
 
 OFFICIAL = ROOT / "official_evaluators.json"
 TOLERANCE = 1e-6
@@ -165,6 +166,7 @@ def _in_fresh_process(method: str, work: Callable[..., Any], *arguments: Any) ->
 def scored(entry: Entry, folder: Path) -> tuple[float, dict[str, Any]]:
     """CPU seconds of reading and scoring everything, and the figures."""
     benchmark = find_benchmark(entry.benchmark)
+    keep_freed_memory()  # as ``univs score`` does
     began = time.process_time()
     options = {**benchmark.options, **entry.options}
     scoring = benchmark.open(folder / entry.predictions, folder / entry.truth, options)

@@ -17,8 +17,8 @@ import cv2
 
 from univs.errors import UserError
 from univs.evaluation.benchmark import BrokenSequence, Scoring
-from univs.evaluation.metrics.scratch import keep_freed_memory
 from univs.evaluation.part_store import Table, decode, encode
+from univs.runtime import keep_freed_memory
 
 AHEAD_OF_WORKERS = 2
 """Sequences handed out per process, so that none waits for work and results never pile up."""

@@ -18,6 +18,7 @@ from univs.evaluation.benchmark import Benchmark, Scoring, Summary
 from univs.evaluation.fingerprints import Fingerprint, fingerprint
 from univs.evaluation.measuring import Measured, measured_sequences
 from univs.evaluation.part_store import PartStore, Table
+from univs.runtime import keep_freed_memory
 
 STORE = ".parts.sqlite"
 
@@ -81,6 +82,7 @@ def score(request: Request, on_sequence: Progress | None = None) -> Outcome:
             raise UserError(f"{path} is not there; check the path.")
         if request.output.resolve() == path.resolve():
             raise UserError(f"The output folder {path} holds the files that are scored; choose another one.")
+    keep_freed_memory()  # pictures are large blocks, and fresh pages for each of them double the time
     with (
         unpacked(request.predictions, request.output) as predictions,
         unpacked(request.truth, request.output) as truth,

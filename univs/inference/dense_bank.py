@@ -15,6 +15,10 @@ from torch import Tensor
 from univs.layers.affinity import RememberedKeys
 from univs.modeling.prompt_encoder import VisualTokens
 
+Remembered = tuple[int, bool]  # a frame, and whether it is permanent
+Frames = tuple[Remembered, ...]
+Box = tuple[int, int, int, int]  # top, left, bottom, right (exclusive) in cells of stride 8
+
 
 @dataclass(frozen=True)
 class BankSettings:
@@ -55,13 +59,13 @@ class ObjectMemory:
     scattered: set[int] = field(default_factory=set)
     kept: list[int] = field(default_factory=list)
     last: int | None = None
-    box: tuple[int, int, int, int] | None = None
+    box: Box | None = None
     missing: int = 0
     speed: int = 0
 
     @property
-    def frames(self) -> tuple[tuple[int, bool], ...]:
-        """(frame, is permanent) of all remembered frames, in order of time."""
+    def frames(self) -> Frames:
+        """All remembered frames, in order of time."""
         return tuple((f, f in self.permanent) for f in sorted(self.values))
 
 
@@ -101,7 +105,7 @@ class DenseBank:
         item.tokens[frame] = tokens
         item.tokens = {f: part for f, part in item.tokens.items() if f in item.permanent or f == frame}
 
-    def place(self, object_id: int, box: tuple[int, int, int, int] | None) -> None:
+    def place(self, object_id: int, box: Box | None) -> None:
         """Say in which cells (`cell_box`) an object was last seen; None when it is not in the frame."""
         item = self.objects[object_id]
         item.missing = 0 if box is not None else item.missing + 1
@@ -146,17 +150,15 @@ class DenseBank:
         }
 
 
-def cell_boxes(mask_logits: Tensor, margin: int = 0, above: float = 0.0) -> list[tuple[int, int, int, int] | None]:
-    """Cells of stride 8 (top, left, bottom, right; exclusive) round those of K masks [K, h4, w4] that are ``above``."""
+def cell_boxes(mask_logits: Tensor, margin: int = 0, above: float = 0.0) -> list[Box | None]:
+    """Of each of K masks [K, h4, w4] the cells round what is ``above``, or None."""
     inside = mask_logits > above
     height, width = mask_logits.shape[1] // 2, mask_logits.shape[2] // 2
     sides = zip(inside.any(2).cpu().numpy(), inside.any(1).cpu().numpy(), strict=True)
     return [_cell_box(rows.nonzero()[0], columns.nonzero()[0], margin, height, width) for rows, columns in sides]
 
 
-def _cell_box(
-    rows: np.ndarray, columns: np.ndarray, margin: int, height: int, width: int
-) -> tuple[int, int, int, int] | None:
+def _cell_box(rows: np.ndarray, columns: np.ndarray, margin: int, height: int, width: int) -> Box | None:
     if not len(rows):
         return None
     return (

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from univs.inference.dense_bank import DenseBank, ObjectMemory, cell_boxes
-from univs.inference.dense_search import Box, Frames, TiledAffinity, search
+from univs.inference.dense_bank import Box, DenseBank, Frames, ObjectMemory, cell_boxes
+from univs.inference.dense_search import TiledAffinity, search
 from univs.layers.convolution import batches_are_exact
 from univs.modeling.dense_memory import DenseMaps, DenseMemory
 from univs.modeling.query_prompts import mean_codes

@@ -15,14 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from univs.inference.dense_bank import DenseBank
+from univs.inference.dense_bank import Box, DenseBank, Frames, Remembered
 from univs.layers.affinity import Affinity, keep_best, similarity_to
 from univs.modeling.dense_memory import DenseMemory
 
 TILE = (8, 16)  # cells of stride 8
-Box = tuple[int, int, int, int]
-Remembered = tuple[int, bool]
-Frames = tuple[Remembered, ...]
 
 
 class TiledAffinity:
@@ -102,7 +99,7 @@ def _part(tile: Box, regions: Sequence[Box]) -> Box | None:
 
 
 # Few different ones are asked for again and again, by every frame.
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=1024)
 def _cells(
     tile: Box, permanent: tuple[bool, ...], size: tuple[int, int], radii: tuple[int, int], device: torch.device
 ) -> Tensor:

@@ -30,10 +30,6 @@ class Affinity:
         """Weighted sum of ``values`` [cells, C] for every row: [R, C]."""
         return F.embedding_bag(self.cells, values, per_sample_weights=self.weights, mode="sum")
 
-    def rows(self, index: Tensor) -> Affinity:
-        """The affinity of some rows only, ``index`` [R'] long."""
-        return Affinity(self.cells[index], self.weights[index])
-
 
 class RememberedKeys(NamedTuple):
     """Keys [N, C] of the cells of one frame, row by row, and their squared lengths [N]."""

@@ -7,7 +7,6 @@ from importlib import import_module
 
 from univs.errors import UserError
 from univs.evaluation.benchmark import Benchmark
-from univs.evaluation.metrics.scratch import keep_freed_memory
 
 BENCHMARKS = {
     "davis2016": "davis:Davis2016",
@@ -67,7 +66,6 @@ def find_benchmark(name: str) -> Benchmark:
     if name not in BENCHMARKS:
         near = difflib.get_close_matches(name, BENCHMARKS, n=3) or list(BENCHMARKS)
         raise UserError(f"There is no benchmark {name!r}; did you mean: {', '.join(near)}?")
-    keep_freed_memory()
     module, _, kind = BENCHMARKS[name].partition(":")
     benchmark = getattr(import_module(f"{__name__}.{module}"), kind)()
     benchmark.name = name  # several data sets share a class

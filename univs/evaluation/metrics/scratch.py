@@ -7,9 +7,6 @@ import threading
 import numpy as np
 from numpy.typing import DTypeLike
 
-KEPT = 16 << 20
-"""Bytes; glibc takes no more than twice as much into account."""
-
 _kept = threading.local()
 
 
@@ -20,9 +17,3 @@ def scratch(purpose: str, size: int, dtype: DTypeLike = bool) -> np.ndarray:
     if buffer is None or buffer.nbytes < wanted:
         buffer = _kept.__dict__[purpose] = np.empty(wanted, np.uint8)
     return buffer[:wanted].view(dtype)
-
-
-def keep_freed_memory() -> None:
-    """Have freed arrays used again rather than given back to the system, which halves the time of what goes through
-    pictures: glibc keeps what is smaller than the largest block that was ever freed. Elsewhere it changes nothing."""
-    np.empty(KEPT, np.uint8)
