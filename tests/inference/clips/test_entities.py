@@ -24,7 +24,7 @@ def _maps(results) -> torch.Tensor:
 
 
 def _track_masks(tracks, track: int) -> torch.Tensor:
-    return torch.from_numpy(coco_mask.decode(tracks.segmentations(track))).permute(2, 0, 1).bool()
+    return torch.from_numpy(coco_mask.decode(list(tracks.segmentations(track)))).permute(2, 0, 1).bool()
 
 
 def test_maps_come_in_windows_and_hold_every_frame_once():

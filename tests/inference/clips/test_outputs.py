@@ -158,7 +158,7 @@ def test_stored_arrays_and_codes_come_back():
     runs = MaskRuns(MaskStore())
     masks = torch.rand(2, 5, 7) > 0.5
     runs.append(1, masks)
-    decoded = coco_mask.decode(runs.segmentations(4, (5, 7))).transpose(2, 0, 1).astype(bool)
+    decoded = coco_mask.decode(list(runs.segmentations(4, (5, 7)))).transpose(2, 0, 1).astype(bool)
     assert not decoded[[0, 3]].any() and (decoded[1:3] == masks.numpy()).all()
 
 
@@ -167,7 +167,7 @@ def test_codes_of_many_frames_one_by_one_and_with_gaps():
     frames = [*range(20), *range(25, 45)]
     for frame, mask in zip(frames, masks, strict=True):
         runs.append(frame, mask[None])
-    decoded = coco_mask.decode(runs.segmentations(50, (3, 4))).transpose(2, 0, 1).astype(bool)
+    decoded = coco_mask.decode(list(runs.segmentations(50, (3, 4)))).transpose(2, 0, 1).astype(bool)
     assert (decoded[frames] == masks.numpy()).all() and not decoded[20:25].any() and not decoded[45:].any()
 
 

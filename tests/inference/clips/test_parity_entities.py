@@ -53,7 +53,7 @@ def _run(case) -> tuple[dict[str, np.ndarray], list]:
 
 def _track_masks(tracks: VideoTracks, rows: list[int]) -> np.ndarray:
     """Masks [n, V, Ho, Wo] of some tracks."""
-    return np.stack([coco_mask.decode(tracks.segmentations(row)).transpose(2, 0, 1) for row in rows]).astype(bool)
+    return np.stack([coco_mask.decode(list(tracks.segmentations(row))).transpose(2, 0, 1) for row in rows]).astype(bool)
 
 
 def _same_entries(case, classes: np.ndarray, scores: np.ndarray, masks: np.ndarray) -> list[int]:

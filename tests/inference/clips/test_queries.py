@@ -32,7 +32,7 @@ def test_tracks_of_queries_have_a_mask_in_every_frame(frames):
     assert tracks.frames == frames
     best = max(tracks.entries, key=lambda entry: entry.score)
     assert (best.track, best.category) == (0, 0)
-    masks = coco_mask.decode(tracks.segmentations(0)).transpose(2, 0, 1)
+    masks = coco_mask.decode(list(tracks.segmentations(0))).transpose(2, 0, 1)
     for frame, mask in enumerate(masks):
         columns = mask[8].nonzero()[0]
         assert abs(columns[0] - 4 * frame) <= 2 and abs(columns[-1] - (4 * frame + 23)) <= 2

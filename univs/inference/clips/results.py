@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -92,9 +92,9 @@ class TrackScore:
 @dataclass(frozen=True)
 class VideoTracks:
     """The tracks of a whole video. entries: in the order of the result. ``segmentations(track)`` reads the run-length
-    codes of an object, one per frame, of ``size`` (Ho, Wo)."""
+    codes of an object one after the other, one per frame, of ``size`` (Ho, Wo)."""
 
     entries: tuple[TrackScore, ...]
-    segmentations: Callable[[int], list[dict[str, object]]]
+    segmentations: Callable[[int], Iterator[dict[str, object]]]
     size: tuple[int, int]
     frames: int

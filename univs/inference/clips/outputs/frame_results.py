@@ -58,9 +58,9 @@ def frame_of_segments(result: PanopticFrame, segments: VideoSegments, names: Seq
 def frames_of_tracks(tracks: VideoTracks, names: Sequence[str]) -> Iterator[FrameResult]:
     """One object per entry, numbered from 1 in the order of the result; entries of one track have the same masks, and
     the masks of several tracks may overlap."""
-    codes = {track: tracks.segmentations(track) for track in {entry.track for entry in tracks.entries}}
+    codes = {entry.track: tracks.segmentations(entry.track) for entry in tracks.entries}
     for number in range(tracks.frames):
-        masks = {track: coco_mask.decode(frames[number]).astype(bool) for track, frames in codes.items()}
+        masks = {track: coco_mask.decode(next(frames)).astype(bool) for track, frames in codes.items()}
         objects = [
             ObjectResult(place + 1, masks[entry.track], entry.score, names[entry.category])
             for place, entry in enumerate(tracks.entries)
@@ -76,7 +76,7 @@ def track_records(tracks: VideoTracks, video_id: int | str, category_ids: Sequen
             "video_id": video_id,
             "score": entry.score,
             "category_id": category_ids[entry.category],
-            "segmentations": tracks.segmentations(entry.track),
+            "segmentations": list(tracks.segmentations(entry.track)),
             "height": height,
             "width": width,
         }

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from univs.inference.clips.arithmetic import sure_pixels
 from univs.inference.clips.clip import Clip
-from univs.inference.clips.outputs.store import MaskRuns
+from univs.inference.clips.outputs.store import FrameArrays, MaskRuns
 from univs.inference.clips.results import TrackScore, VideoTracks
 from univs.inference.clips.settings import ClipSettings
 from univs.inference.mask_store import MaskStore
@@ -26,13 +26,13 @@ class TracksOfQueries:
         self._store = MaskStore()
         self._runs: list[MaskRuns] = []
         # pixels [2, N] of each frame with logits above 1 and above -1
-        self._pixels: list[Tensor] = []
+        self._pixels = FrameArrays(compressed=False)
 
     def add(self, logits: Tensor, clip: Clip) -> None:
         """The next frame's mask logits [N, H/4, W/4]."""
         self._runs = self._runs or [MaskRuns(self._store) for _ in logits]
         enlarged = clip.enlarged(logits[:, None])
-        self._pixels.append(sure_pixels(clip.unpadded(enlarged)).int().cpu())
+        self._pixels.append(sure_pixels(clip.unpadded(enlarged)).int())
         for run, mask in zip(self._runs, clip.at_video_size(enlarged) > 0, strict=True):
             run.append(len(self._pixels) - 1, mask)
 
@@ -40,7 +40,8 @@ class TracksOfQueries:
         """The best pairs of track and class; ``scores`` [N, K] are the class scores of the tracks."""
         tracks, classes, values = _best_pairs(scores.cpu(), self.settings.max_objects)
         frames, size = len(self._pixels), clip.video_size
-        inner, outer = torch.stack(self._pixels[:: max(frames // QUALITY_FRAMES, 1)]).sum(0)
+        counted = range(0, frames, max(frames // QUALITY_FRAMES, 1))
+        inner, outer = torch.stack([self._pixels[number] for number in counted]).sum(0)
         quality = (inner / outer.clamp(min=1)).clamp(min=LEAST_QUALITY)
         entries = tuple(map(TrackScore, tracks.tolist(), classes.tolist(), (values * quality[tracks]).tolist()))
         return [VideoTracks(entries, lambda track: self._runs[track].segmentations(frames, size), size, frames)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Iterator
 
@@ -71,15 +72,15 @@ class MaskRuns:
             self._pieces.append((self._first_frame, self._store.write(_SEPARATOR.join(self._codes), 0.0)))
             self._codes = []
 
-    def segmentations(self, frames: int, size: tuple[int, int]) -> list[dict[str, object]]:
-        """One run-length code per frame of the video, ``size`` (Ho, Wo)."""
+    def segmentations(self, frames: int, size: tuple[int, int]) -> Iterator[dict[str, object]]:
+        """One run-length code per frame of the video, ``size`` (Ho, Wo); one piece is held at a time."""
         self._flush()
-        blank = _encode(np.zeros(size, bool)).decode()
-        codes: list[dict[str, object]] = [{"size": list(size), "counts": blank} for _ in range(frames)]
-        for first, entry in self._pieces:
-            for number, counts in enumerate(self._store.read(entry).split(_SEPARATOR)):
-                codes[first + number] = {"size": list(size), "counts": counts.decode()}
-        return codes
+        blank, reached = _encode(np.zeros(size, bool)), 0
+        for first, entry in [*self._pieces, (frames, None)]:
+            codes = [] if entry is None else self._store.read(entry).split(_SEPARATOR)
+            for counts in itertools.chain(itertools.repeat(blank, first - reached), codes):
+                yield {"size": list(size), "counts": counts.decode()}
+            reached = first + len(codes)
 
 
 def _encode(mask: np.ndarray) -> bytes:
