@@ -327,5 +327,8 @@ def _add_inference(cfg: CfgNode) -> None:
     inference.STABILITY_THRESHOLD = 0.0
     # Most objects that are kept.
     inference.MAX_OBJECTS = 100
+    # Semantic extraction: mask features are reduced by this ratio along each side; every so many frames are written.
+    inference.COMPRESSION_RATIO = 32
+    inference.COMPRESSION_RATIO_TEMPORAL = 1
     # Which of the results of an image are made: panoptic segments, instances, semantic map.
     inference.IMAGE_OUTPUTS = ["panoptic", "instances", "semantic"]

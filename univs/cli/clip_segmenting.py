@@ -102,6 +102,8 @@ class ClipRun:
         """
         given, frames = GivenPrompts(video.size, self.prompts), self._range(video)
         settings = clip_settings(self.loaded.cfg).corrected()
+        if settings.result == "tokens":
+            raise UserError("Semantic tokens are no masks; tools/extract_tokens.py writes them.")
         if given.every:
             settings = replace(settings, discovery_interval=given.every)
         classes = given.categories or _vocabulary(settings)

@@ -172,6 +172,6 @@ def test_a_stride_longer_than_the_clip_is_the_users_mistake():
 
 
 def test_a_task_without_clips_is_the_users_mistake():
-    cfg = get_config(opts=["INFERENCE.TASK", "semantic_extraction"])
-    with pytest.raises(UserError, match="semantic_extraction"):
+    cfg = get_config(opts=["INFERENCE.TASK", "matting"])
+    with pytest.raises(UserError, match="matting"):
         clip_settings(cfg)

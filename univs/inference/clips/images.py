@@ -15,6 +15,7 @@ from univs.inference.clips.results import ImageResult, Instances, Segment
 from univs.inference.clips.seeds import VideoSeeds
 from univs.inference.clips.settings import ClipSettings
 from univs.inference.clips.state import ObjectState
+from univs.inference.clips.steps import NothingFollowed
 
 TEMPERATURE = 0.06
 SEMANTIC_QUERIES = 200
@@ -22,24 +23,11 @@ PANOPTIC_NMS, INSTANCE_NMS = 0.9, 0.85
 LEAST_THING_SCORE = 0.1
 
 
-class Images:
+class Images(NothingFollowed):
     """Segments the first frame of every clip with the learnable queries."""
 
     def __init__(self, settings: ClipSettings, seeds: VideoSeeds) -> None:
         self.settings, self.things = settings, seeds.things
-
-    def first_held(self, clip: Clip) -> int:
-        """No masks are held."""
-        return clip.first
-
-    def begin(self, state: ObjectState, clip: Clip) -> None:
-        """Nothing is known beforehand."""
-
-    def follow(self, state: ObjectState, clip: Clip) -> None:
-        """Nothing is followed."""
-
-    def take_in(self, state: ObjectState, clip: Clip) -> None:
-        """Nothing is kept."""
 
     def give_out(self, state: ObjectState, clip: Clip) -> list[ImageResult]:
         """The results of the picture."""

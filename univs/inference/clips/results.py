@@ -29,6 +29,19 @@ class SemanticFrame:
 
 
 @dataclass(frozen=True)
+class FrameTokens:
+    """What the network holds of one frame, for use by other programs.
+
+    index: frame of the video. queries: [C, Q] contents of the learnable queries before their norm. mask_features:
+    [C, Ho/r, Wo/r], reduced by the ratio r of the settings.
+    """
+
+    index: int
+    queries: Tensor
+    mask_features: Tensor
+
+
+@dataclass(frozen=True)
 class Segment:
     """A segment of a panoptic map: its id in the map, its class (0-based), and whether that class is countable."""
 

@@ -15,26 +15,14 @@ from univs.inference.clips.results import SemanticFrame
 from univs.inference.clips.seeds import VideoSeeds
 from univs.inference.clips.settings import ClipSettings
 from univs.inference.clips.state import ObjectState
+from univs.inference.clips.steps import NothingFollowed
 
 
-class SemanticMaps:
+class SemanticMaps(NothingFollowed):
     """Every pixel gets the class that the learnable queries say together."""
 
     def __init__(self, settings: ClipSettings, seeds: VideoSeeds) -> None:
         self.settings = settings
-
-    def first_held(self, clip: Clip) -> int:
-        """No masks are held."""
-        return clip.first
-
-    def begin(self, state: ObjectState, clip: Clip) -> None:
-        """Nothing is known beforehand."""
-
-    def follow(self, state: ObjectState, clip: Clip) -> None:
-        """Nothing is followed."""
-
-    def take_in(self, state: ObjectState, clip: Clip) -> None:
-        """Nothing is found."""
 
     def give_out(self, state: ObjectState, clip: Clip) -> list[SemanticFrame]:
         """The maps of the first s frames of the clip."""

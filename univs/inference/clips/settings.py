@@ -45,7 +45,7 @@ class ClipSettings:
         tracks and panoptic maps are given out.
     objects: what starts objects: "masks", "sentences", "discovery", "best_queries" (the best of the first clip are all
         there ever are), "none".
-    result: "masks" (one mask per object and frame), "tracks", "panoptic", "semantic".
+    result: "masks" (one mask per object and frame), "tracks", "panoptic", "semantic", "image", "tokens".
     learnable: the learnable queries are needed.
     vocabulary: short name of the classes that are asked about; empty for none.
     slots: one slot of embeddings per "frame" or per "clip".
@@ -62,6 +62,7 @@ class ClipSettings:
     nms_threshold, stability_threshold, object_threshold: of overlaps, of mask qualities, of the segments of an image.
     overlap_threshold, entity_overlap_threshold: share of a mask that must be its own: panoptic segments, entities.
     max_objects: most objects of a result. seed: of the random choice of prompt tokens.
+    compression_ratio: pixels of the video per cell of reduced mask features, along each side.
     image_outputs: which results an image has: "panoptic", "instances", "semantic".
     min_size, max_size: pixels of the shorter side of what the network sees, and most pixels of the longer one; 0 leaves
         frames as they are. square: frames are padded to a square of this many pixels, 0 for none.
@@ -100,6 +101,7 @@ class ClipSettings:
     max_size: int = 1333
     square: int = 0
     seed: int = 0
+    compression_ratio: int = 32
     corrections: Corrections = field(default_factory=Corrections)
 
     def __post_init__(self) -> None:
@@ -152,7 +154,10 @@ TASKS: dict[str, dict[str, object]] = {
     },
     "vss": {"objects": "none", "result": "semantic", "learnable": True, "overlap": "none"},
     "image": {"objects": "none", "result": "image", "learnable": True, "overlap": "none"},
+    "semantic_extraction": {"objects": "none", "result": "tokens", "learnable": True, "overlap": "none"},
 }
+# tasks whose clips share no frame
+SEPARATE_CLIPS = ("vss", "semantic_extraction")
 FRAME_TRACKERS: dict[str, dict[str, object]] = {
     "vis": {**_FRAME_TRACKER, "result": "tracks", "matching": "cosine"},
     "vps": {**_FRAME_TRACKER, "result": "panoptic", "matching": "mean_cosine"},
@@ -172,7 +177,7 @@ def clip_settings(cfg: CfgNode) -> ClipSettings:
         raise UserError(f"INFERENCE.TASK '{keys.TASK}' does not run on clips (tracker '{keys.TRACKER}'); use {known}.")
     numbers: dict[str, object] = {
         "clip_frames": frames,
-        "stride": frames if keys.TASK == "vss" else min(keys.CLIP_STRIDE, frames),
+        "stride": frames if keys.TASK in SEPARATE_CLIPS else min(keys.CLIP_STRIDE, frames),
         "memory_frames": keys.MEMORY_FRAMES,
         "window_frames": keys.WINDOW_FRAMES,
         "vocabulary": keys.VOCABULARY,
@@ -191,5 +196,6 @@ def clip_settings(cfg: CfgNode) -> ClipSettings:
         "max_size": cfg.INPUT.MAX_SIZE_TEST,
         "square": cfg.INPUT.SQUARE_TEST,
         "seed": max(cfg.SEED, 0),
+        "compression_ratio": keys.COMPRESSION_RATIO,
     }
     return ClipSettings(**{**numbers, **words[keys.TASK]})

@@ -29,3 +29,20 @@ class ClipSteps(Protocol):
     def close(self, state: ObjectState, clip: Clip, is_last: bool) -> list[Any]:
         """Further results, now that it is known whether ``clip`` is the last one; called just before the next clip is
         begun, or at the end of the video."""
+
+
+class NothingFollowed:
+    """The steps of clips that each stand alone: nothing is known before them, nothing is kept of them."""
+
+    def first_held(self, clip: Clip) -> int:
+        """No masks are held."""
+        return clip.first
+
+    def begin(self, state: ObjectState, clip: Clip) -> None:
+        """Nothing is known."""
+
+    def follow(self, state: ObjectState, clip: Clip) -> None:
+        """There is nothing to follow."""
+
+    def take_in(self, state: ObjectState, clip: Clip) -> None:
+        """Nothing is kept."""

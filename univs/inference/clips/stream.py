@@ -25,6 +25,7 @@ from univs.inference.clips.frame_tracking import BestQueries
 from univs.inference.clips.given_objects import GivenObjects
 from univs.inference.clips.images import Images
 from univs.inference.clips.prompt_slots import ClipPrompts, MaskMemory, NoPrompts, Sentences
+from univs.inference.clips.query_tokens import QueryTokens
 from univs.inference.clips.seeds import GivenMasks, VideoSeeds
 from univs.inference.clips.semantic import SemanticMaps
 from univs.inference.clips.settings import ClipSettings
@@ -188,6 +189,6 @@ def _steps(model: UniVS, settings: ClipSettings, seeds: VideoSeeds) -> ClipSteps
     if settings.objects == "best_queries":
         return BestQueries(settings, seeds, model.mask_decoder.heads.class_logits)
     if settings.objects == "none":
-        return SemanticMaps(settings, seeds) if settings.result == "semantic" else Images(settings, seeds)
+        return {"semantic": SemanticMaps, "image": Images, "tokens": QueryTokens}[settings.result](settings, seeds)
     kinds = {"masks": GivenObjects, "sentences": GivenObjects, "discovery": FoundObjects}
     return kinds[settings.objects](settings, seeds)
