@@ -134,8 +134,11 @@ class RecordedStream(ClipStream):
             best = state.mean_scores().max(1)
             self._keep(f"{stage}.score", best.values)
             self._keep(f"{stage}.class", best.indices)
-        self._record_columns(stage, "mask_area", (state.mask_logits > 0).sum((2, 3)), stop)
-        self._record_columns(stage, "mask_logit_sum", state.mask_logits.double().sum((2, 3)), stop)
+        logits = state.mask_logits
+        if logits.shape[-2:] != clip.padded_size:
+            logits = clip.enlarged(logits)
+        self._record_columns(stage, "mask_area", (logits > 0).sum((2, 3)), stop)
+        self._record_columns(stage, "mask_logit_sum", logits.double().sum((2, 3)), stop)
         self._record_columns(stage, "occurrence", state.occurrence, stop)
         self._record_columns(stage, "boxes", state.boxes, stop)
         self._record_columns(stage, "embds_norm", state.embeddings.norm(dim=-1), self.slots)

@@ -45,7 +45,7 @@ NAMES = ("cat", "dog", "sky")
 class _Clip(SimpleNamespace):
     video_size = SIZE
 
-    def at_video_size(self, masks):
+    def enlarged_to_video(self, masks):
         return masks
 
 

@@ -82,6 +82,10 @@ class Clip:
             return masks
         return F.interpolate(masks, size=self.video_size, mode="bilinear", align_corners=False)
 
+    def enlarged_to_video(self, masks: Tensor) -> Tensor:
+        """Mask logits [N, T, H/4, W/4] at the video's own size, [N, T, Ho, Wo]."""
+        return self.at_video_size(self.enlarged(masks))
+
 
 def joined(frames: Sequence[FrameFeatures]) -> FrameFeatures:
     """The maps of several frames, one after the other."""

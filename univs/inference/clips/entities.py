@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -42,7 +42,11 @@ SURELY_ABSENT = -1e4
 
 
 class FoundObjects:
-    """The steps of a clip for found objects; each has one prompt query, in the order of the state's rows."""
+    """The steps of a clip for found objects; each has one prompt query, in the order of the state's rows.
+
+    The state holds their masks as the decoder gives them, a quarter of the padded size along each side: many frames of
+    them wait, and enlarging is linear, so that sums may be enlarged instead of summands.
+    """
 
     def __init__(self, settings: ClipSettings, seeds: VideoSeeds) -> None:
         self.settings, self.things = settings, seeds.things
@@ -60,7 +64,8 @@ class FoundObjects:
         """Objects that are like their past, and visible, add what their prompt queries say."""
         if not clip.num_prompts:
             return
-        embeddings, logits = clip.prompt_embeddings(), clip.enlarged(clip.prompt_masks())
+        embeddings, masks = clip.prompt_embeddings(), clip.prompt_masks()
+        logits = clip.enlarged(masks)
         similarity = self_similarity(state.embeddings[:, -self.settings.compared_slots :], embeddings)
         early = self.settings.early_factor if clip.first < self.settings.clip_frames else 1.0
         kept = similarity > self.settings.consistency_threshold * early
@@ -69,9 +74,10 @@ class FoundObjects:
             score = state.mean_scores().amax(1) * similarity * quality
             kept = kept & self._owns_enough(clip.unpadded(logits), score)
         rows = kept.nonzero().flatten()
-        self._add_masks(state, clip, rows, [logits[row] for row in rows.tolist()], quality[rows])
+        self._add_masks(state, clip, rows, masks[rows], (logits[row] for row in rows.tolist()), quality[rows])
         for row in rows.tolist():
-            state.boxes[row, -clip.frames :] = mask_boxes(state.mask_logits[row, -clip.frames :] > 0)
+            known = clip.enlarged(state.mask_logits[row, None, -clip.frames :])[0]
+            state.boxes[row, -clip.frames :] = mask_boxes(known > 0)
         state.embeddings[rows, -1] = running_mean(state.embeddings[rows, -1], embeddings[rows].mean(1))
 
     def _owns_enough(self, logits: Tensor, scores: Tensor) -> Tensor:
@@ -84,14 +90,15 @@ class FoundObjects:
         return (counted.ratio > self.settings.entity_overlap_threshold) & (counted.both > 0)
 
     def _add_masks(
-        self, state: ObjectState, clip: Clip, rows: Tensor, logits: Sequence[Tensor], quality: Tensor
+        self, state: ObjectState, clip: Clip, rows: Tensor, masks: Tensor, enlarged: Iterable[Tensor], quality: Tensor
     ) -> None:
-        """Add mask logits [T, H, W] of the clip, and their qualities, to the objects of these rows."""
+        """Add mask logits [n, T, H/4, W/4] of the clip, and their qualities, to the objects of these rows; ``enlarged``
+        gives them one after the other as [T, H, W]."""
         latest = slice(-clip.frames, None)
-        for row, masks in zip(rows.tolist(), logits, strict=True):
-            state.occurrence[row, latest] += (masks > 0).flatten(1).any(1).float()
-            state.mask_logits[row, latest] += masks
+        state.mask_logits[rows, latest] += masks
         state.quality[rows] += quality
+        for row, logits in zip(rows.tolist(), enlarged, strict=True):
+            state.occurrence[row, latest] += (logits > 0).flatten(1).any(1).float()
 
     def take_in(self, state: ObjectState, clip: Clip) -> None:
         """Match the learnable queries with the objects; those that are none of them may be new ones."""
@@ -124,7 +131,9 @@ class FoundObjects:
         state.embeddings[objects, -1] = running_mean(state.embeddings[objects, -1], found.embeddings.mean(1))
         same = values > self.settings.match_threshold * self.settings.mask_match_factor
         found = candidates.pick(queries[same])
-        self._add_masks(state, clip, rows[same], clip.enlarged(found.masks).unbind(), found.quality)
+        masks = found.masks
+        enlarged = (clip.enlarged(mask[None])[0] for mask in masks)
+        self._add_masks(state, clip, rows[same], masks, enlarged, found.quality)
         matched = torch.zeros(len(candidates), dtype=torch.bool, device=queries.device)
         matched[queries[same]] = True
         return matched
@@ -133,9 +142,10 @@ class FoundObjects:
         """Bool [M]: masks [M, T, H/4, W/4] that overlap no object by much in any frame."""
         if not len(masks):
             return torch.zeros(0, dtype=torch.bool, device=masks.device)
-        known = state.mask_logits[:, -clip.frames :]
-        known = F.interpolate(known, size=masks.shape[-2:], mode="bilinear", align_corners=False)
-        return mask_iou(masks > 0, known > 0).amax((1, 2)) < KNOWN_OVERLAP
+        known = [
+            _reduced(clip.enlarged(row[None]), masks.shape[-2:]) > 0 for row in state.mask_logits[:, -clip.frames :]
+        ]
+        return mask_iou(masks > 0, torch.cat(known)).amax((1, 2)) < KNOWN_OVERLAP
 
     def _insert(self, state: ObjectState, clip: Clip, found: Candidates) -> None:
         """Take in new objects; the slots of earlier clips and the frames before this one stay empty."""
@@ -146,7 +156,7 @@ class FoundObjects:
         state.first_frames[rows] = clip.first
         state.class_last[rows] = found.scores
         state.embeddings[rows, -1] = found.embeddings.mean(1)
-        state.mask_logits[rows, latest] = clip.enlarged(found.masks)
+        state.mask_logits[rows, latest] = found.masks
         state.boxes[rows, latest] = found.boxes
         state.occurrence[rows, latest] = 1.0
         state.quality[rows] = found.quality
@@ -182,3 +192,8 @@ class FoundObjects:
         if self.settings.corrections.regular_windows:
             return clip.stop - self._given_out >= window + memory + self.settings.clip_frames
         return clip.first > memory and clip.first % window == memory
+
+
+def _reduced(masks: Tensor, size: tuple[int, int]) -> Tensor:
+    """Mask logits [N, T, H, W] at ``size`` (h, w), [N, T, h, w]."""
+    return F.interpolate(masks, size=size, mode="bilinear", align_corners=False)

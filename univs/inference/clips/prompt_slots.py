@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from univs.inference.clips.settings import ClipSettings
@@ -40,7 +41,7 @@ class MaskMemory:
         if self.pool.features is not None:
             self.pool.add_objects(len(state) - len(self.pool.features))
         encode = ClipMaskEncoder(self.decoder, features, frames, self.draws)
-        known = KnownMasks(state.mask_logits, state.boxes, state.first_frames)
+        known = self._known(state, features, state.first_frames)
         self.pool.update(known, int(frames[0]), len(frames), encode)
         if self.first_tokens:
             self.pool.remember_first(known, int(frames[0]), len(frames), encode)
@@ -55,8 +56,15 @@ class MaskMemory:
         first_frames = state.first_frames.clone()
         first_frames[:known_before] = NOT_SEEN
         encode = ClipMaskEncoder(self.decoder, features, frames, self.draws)
-        known = KnownMasks(state.mask_logits, state.boxes, first_frames)
+        known = self._known(state, features, first_frames)
         self.pool.remember_first(known, int(frames[0]), len(frames), encode)
+
+    def _known(self, state: ObjectState, features: FrameFeatures, first_frames: Tensor) -> KnownMasks:
+        """The latest masks at the padded size."""
+        masks = state.mask_logits[:, -(len(features.mask_features) + self.pool.settings.stride) :]
+        if masks.shape[-2:] != features.padded_size:
+            masks = F.interpolate(masks, features.padded_size, mode="bilinear", align_corners=False)
+        return KnownMasks(masks, state.boxes, first_frames)
 
 
 class Sentences:

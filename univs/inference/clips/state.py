@@ -1,7 +1,8 @@
 """What is carried from clip to clip: one row per object, only the latest frames and slots.
 
-Shape letters: N objects, F latest frames, H x W padded input pixels, S slots of embeddings, K classes. The last frame
-held is always the last frame of the present clip.
+Shape letters: N objects, F latest frames, H x W the size that masks are held in (padded input pixels, of found objects
+a quarter of them along each side), S slots of embeddings, K classes. The last frame held is always the last frame of
+the present clip.
 """
 
 from __future__ import annotations

@@ -142,7 +142,9 @@ class ClipStream:
         """A state with the objects that are known beforehand."""
         classes, maps = self.seeds.class_embeddings, features.mask_features
         count = 0 if classes is None else len(classes)
-        state = ObjectState.empty(features.padded_size, maps.shape[1], count, maps.device)
+        # masks of found objects are held as the decoder gives them
+        size = maps.shape[-2:] if self.settings.objects == "discovery" else features.padded_size
+        state = ObjectState.empty(size, maps.shape[1], count, maps.device)
         state.add(torch.tensor([*sorted(self.seeds.object_ids), *self.seeds.sentences], dtype=torch.int64))
         return state
 

@@ -32,7 +32,7 @@ class PanopticWindows:
         self._maps = FrameArrays(compressed=True)
 
     def add(self, state: ObjectState, clip: Clip, first_frame: int, logits: Tensor) -> list[PanopticFrame]:
-        """The maps of a window of mask logits [N, F, H, W], whose first frame is ``first_frame``."""
+        """The maps of a window of mask logits [N, F, H/4, W/4], whose first frame is ``first_frame``."""
         if not len(state):
             return self._stored(first_frame, torch.zeros(logits.shape[1], *clip.video_size, dtype=torch.int32))
         scores, classes = state.mean_scores().max(1)
@@ -80,8 +80,8 @@ class PanopticWindows:
 
 
 def _quality(clip: Clip, logits: Tensor) -> Tensor:
-    """Mask quality [N] of logits [N, F, H, W] at the video's own size, frame by frame."""
-    inner, outer = sum(sure_pixels(clip.at_video_size(frame)) for frame in logits.split(1, dim=1))
+    """Mask quality [N] of logits [N, F, H/4, W/4] at the video's own size, frame by frame."""
+    inner, outer = sum(sure_pixels(clip.enlarged_to_video(frame)) for frame in logits.split(1, dim=1))
     return inner / outer.clamp(min=1)
 
 
@@ -89,7 +89,7 @@ def _owners(clip: Clip, logits: Tensor, scores: Tensor) -> tuple[Tensor, Shares]
     """Who owns each pixel of its own mask, int16 [F, Ho, Wo], -1 nobody, and the pixels of each in all frames."""
     owners, counted = [], Shares.none(len(scores), scores.device)
     for frame in logits.split(1, dim=1):
-        frame = clip.at_video_size(frame)[:, 0]
+        frame = clip.enlarged_to_video(frame)[:, 0]
         own = frame.sigmoid() >= 0.5
         owner = pixel_owner(frame * scores[:, None, None], own.any(0))
         counted = counted + Shares.count(owner, own)

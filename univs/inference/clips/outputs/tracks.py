@@ -34,7 +34,7 @@ class TrackWindows:
         self._had_class = torch.ones(0)
 
     def add(self, state: ObjectState, clip: Clip, first_frame: int, logits: Tensor) -> list[VideoTracks]:
-        """Keep a window of mask logits [N, F, H, W], whose first frame is ``first_frame``; nothing is final yet."""
+        """Keep a window of mask logits [N, F, H/4, W/4], whose first frame is ``first_frame``; nothing is final yet."""
         scores = state.mean_scores().cpu()
         before, grown = len(self._sums), (0, scores.shape[1] - self._sums.shape[1], 0, len(scores) - len(self._sums))
         has_class = (scores != 0).any(1).float()
@@ -45,7 +45,7 @@ class TrackWindows:
         self._had_class = has_class
         self._runs += [MaskRuns(self._store) for _ in range(len(logits) - len(self._runs))]
         for run, masks in zip(self._runs, logits, strict=True):
-            run.append(first_frame, clip.at_video_size(masks[None])[0] > 0)
+            run.append(first_frame, clip.enlarged_to_video(masks[None])[0] > 0)
         return []
 
     def finish(self, state: ObjectState, clip: Clip) -> list[VideoTracks]:
