@@ -316,6 +316,8 @@ def _add_inference(cfg: CfgNode) -> None:
     # Similarity above which a found object is a known one, and how often new ones are looked for (frames).
     inference.MATCH_THRESHOLD = 0.1
     inference.DISCOVERY_INTERVAL = 1
+    # Found objects that were seen in none of so many frames end; 0: never, as published.
+    inference.FORGET_AFTER = 0
     # A followed object whose embedding is less similar than this to its past is taken for lost.
     inference.CONSISTENCY_THRESHOLD = 0.25
     # Share of an object's mask that must be its own: of panoptic segments; of entities.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -38,7 +38,9 @@ class Scripted:
         return logits
 
 
-def still(category: int, rows: slice, columns: slice, frames: range = range(10**6), logit: float = 3.0) -> Scripted:
+def still(
+    category: int, rows: slice, columns: slice, frames: Container[int] = range(10**6), logit: float = 3.0
+) -> Scripted:
     """A thing that does not move, there in some frames."""
     return Scripted(category, lambda frame: (rows, columns) if frame in frames else None, logit)
 
@@ -92,6 +94,9 @@ class _KnownQueries:
 
     def meet(self, state, features, frames) -> None:
         """Nothing is remembered."""
+
+    def keep(self, rows) -> None:
+        """Nothing is forgotten."""
 
 
 class ScriptedStream(ClipStream):

@@ -127,6 +127,19 @@ def test_a_found_object_remembers_its_first_mask_when_corrected(corrected):
     assert bool(tokens[row, :8].any()) == corrected
 
 
+def test_objects_that_end_leave_the_memory_of_prompts_too():
+    stream, _ = run(VOS, {0: square(1, 8), 2: square(2, 30)}, 4)
+    tokens = stream.prompts.pool.features.clone()
+    # the newest object is not in the memory yet
+    stream.state.add(torch.tensor([9]))
+    stream.steps.kept = lambda state, clip: torch.tensor([1, 2])
+    stream._forget()
+    assert stream.state.ids.tolist() == [2, 9]
+    assert torch.equal(stream.prompts.pool.features, tokens[1:])
+    stream.step(resized_frame(frames(5)[4], SIZE))
+    assert len(stream.prompts.pool.features) == 2
+
+
 def test_frames_of_any_size_give_results_of_that_size():
     size = (100, 150)
     settings = replace(VOS, min_size=64, max_size=90, corrections=Corrections(every_frame=True))

@@ -152,3 +152,37 @@ def test_a_find_that_overlaps_a_known_object_is_not_new():
     stream = ScriptedStream([still(0, TOP, LEFT), other], TRACKS)
     stream.play(6)
     assert len(stream.state) == 1
+
+
+@pytest.mark.parametrize("base", [TRACKS, replace(PANOPTIC, corrections=Corrections(unseen_frames=True))])
+def test_objects_that_are_not_seen_for_long_end(base):
+    things, frames = [still(0, TOP, LEFT), still(1, BOTTOM, RIGHT, (*range(4), *range(70, 80)))], 80
+    whole = ScriptedStream(things, base)
+    bounded = ScriptedStream(things, replace(base, forget_after=12))
+    kept, left = whole.play(frames), bounded.play(frames)
+    assert whole.state.ids.tolist() == [0, 1]
+    # the second comes back as a new object
+    assert bounded.state.ids.tolist() == [0, 2] and bounded.state.first_frames.tolist()[0] == 0
+    if base is TRACKS:
+        best = {entry.track: entry.category for entry in sorted(left[0].entries, key=lambda entry: entry.score)}
+        assert best == {0: 0, 1: 1, 2: 1}
+        assert (_track_masks(left[0], 0) == _track_masks(kept[0], 0)).all()
+        first, again = _track_masks(left[0], 1), _track_masks(left[0], 2)
+        assert first[:4, 20:, 44:].all() and not first[4:].any()
+        assert again[70:, 20:, 44:].all() and not again[:69].any()
+    else:
+        maps = _maps(left)
+        assert ((maps > 0) == (_maps(kept) > 0)).all()
+        ids = [set(maps[frame].unique().tolist()) - {0} for frame in (0, 40, 79)]
+        assert len(ids[0]) == 2 and len(ids[1]) == 1 and len(ids[2]) == 2 and ids[0] != ids[2]
+        classes = {segment.id: segment.category for segment in left[-1].segments}
+        assert set(classes) == ids[0] | ids[2] and sorted(classes.values()) == [0, 1, 1]
+
+
+def test_everything_may_end_and_begin_again():
+    late = still(0, TOP, LEFT, (*range(3), *range(60, 70)))
+    stream = ScriptedStream([late], replace(TRACKS, forget_after=12))
+    stream.play(50)
+    assert len(stream.state) == 0
+    (tracks,) = ScriptedStream([late], replace(TRACKS, forget_after=12)).play(70)
+    assert _track_masks(tracks, 1)[60:, :12, :16].all() and not _track_masks(tracks, 1)[:59].any()

@@ -55,6 +55,10 @@ class _State(SimpleNamespace):
     def __len__(self) -> int:
         return len(self.scores)
 
+    @property
+    def ids(self) -> torch.Tensor:
+        return torch.arange(len(self))
+
     def mean_scores(self) -> torch.Tensor:
         return torch.tensor(self.scores)
 

@@ -52,6 +52,7 @@ class FoundObjects:
         self.settings, self.things = settings, seeds.things
         self.windows = TrackWindows(settings) if settings.result == "tracks" else PanopticWindows(settings, seeds)
         self._given_out = 0
+        self._found = 0
 
     def first_held(self, clip: Clip) -> int:
         """Masks are held until their window is given out."""
@@ -98,14 +99,18 @@ class FoundObjects:
         state.mask_logits[rows, latest] += masks
         state.quality[rows] += quality
         for row, logits in zip(rows.tolist(), enlarged, strict=True):
-            state.occurrence[row, latest] += (logits > 0).flatten(1).any(1).float()
+            seen = (logits > 0).flatten(1).any(1)
+            state.occurrence[row, latest] += seen.float()
+            if seen.any():
+                state.last_frames[row] = clip.stop - 1
 
     def take_in(self, state: ObjectState, clip: Clip) -> None:
         """Match the learnable queries with the objects; those that are none of them may be new ones."""
         settings = self.settings
         if clip.first % settings.discovery_interval and len(state):
             return
-        is_first = clip.first == 0 or (settings.corrections.late_finds and not len(state))
+        may_begin_again = settings.corrections.late_finds or self._found
+        is_first = clip.first == 0 or (may_begin_again and not len(state))
         candidates = all_candidates(clip)
         if settings.discovery == "instances":
             candidates = instance_candidates(candidates, settings)
@@ -151,15 +156,24 @@ class FoundObjects:
         """Take in new objects; the slots of earlier clips and the frames before this one stay empty."""
         if not len(found):
             return
-        rows = state.add(torch.arange(len(state), len(state) + len(found)))
+        rows = state.add(torch.arange(self._found, self._found + len(found)))
+        self._found += len(found)
         latest = slice(-clip.frames, None)
-        state.first_frames[rows] = clip.first
+        state.first_frames[rows], state.last_frames[rows] = clip.first, clip.stop - 1
         state.class_last[rows] = found.scores
         state.embeddings[rows, -1] = found.embeddings.mean(1)
         state.mask_logits[rows, latest] = found.masks
         state.boxes[rows, latest] = found.boxes
         state.occurrence[rows, latest] = 1.0
         state.quality[rows] = found.quality
+
+    def kept(self, state: ObjectState, clip: Clip) -> Tensor | None:
+        """Objects that were seen lately, or in a frame that is not given out yet."""
+        patience = self.settings.forget_after
+        if not patience:
+            return None
+        oldest = min(clip.stop - patience, self._given_out)
+        return (state.last_frames >= oldest).nonzero().flatten()
 
     def give_out(self, state: ObjectState, clip: Clip) -> list[Any]:
         """Nothing before it is known whether the clip is the last one: then one window takes all that is left."""

@@ -99,6 +99,9 @@ class BestQueries:
             self.output.add(tracks.masks[:, place] / tracks.seen[place], clip)
         tracks.masks, tracks.seen = tracks.masks[:, count:], tracks.seen[count:]
 
+    def kept(self, state: ObjectState, clip: Clip) -> None:
+        """All objects go on."""
+
     def give_out(self, state: ObjectState, clip: Clip) -> list[VideoTracks]:
         """Nothing before the end."""
         return []

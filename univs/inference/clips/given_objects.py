@@ -167,6 +167,9 @@ class GivenObjects:
         scores = clip.prediction.class_logits[0, :learnable].sigmoid() * quality[:, None]
         return torch.cat([class_map(scores, frame, clip.enlarged) for frame in masks.split(1, dim=1)])
 
+    def kept(self, state: ObjectState, clip: Clip) -> None:
+        """All objects go on."""
+
     def give_out(self, state: ObjectState, clip: Clip) -> list[FrameMasks]:
         """The first s frames of the clip; as published the clip's last frame is never among them."""
         last = clip.frames if self.settings.corrections.every_frame else clip.frames - 1

@@ -25,6 +25,9 @@ class ClipPrompts(Protocol):
     def meet(self, state: ObjectState, features: FrameFeatures, frames: Tensor) -> None:
         """Objects that were found in the clip have been added to the state."""
 
+    def keep(self, rows: Tensor) -> None:
+        """Only the objects of these rows, ascending, are kept in the state."""
+
 
 class MaskMemory:
     """Remembers the tokens of every object's masks; blank for objects that it has not met."""
@@ -59,6 +62,11 @@ class MaskMemory:
         known = self._known(state, features, first_frames)
         self.pool.remember_first(known, int(frames[0]), len(frames), encode)
 
+    def keep(self, rows: Tensor) -> None:
+        """Forget the other objects; the newest ones may not be remembered yet."""
+        if self.pool.features is not None:
+            self.pool.keep_objects(rows[rows < len(self.pool.features)])
+
     def _known(self, state: ObjectState, features: FrameFeatures, first_frames: Tensor) -> KnownMasks:
         """The latest masks at the padded size."""
         masks = state.mask_logits[:, -(len(features.mask_features) + self.pool.settings.stride) :]
@@ -84,6 +92,9 @@ class Sentences:
     def meet(self, state: ObjectState, features: FrameFeatures, frames: Tensor) -> None:
         """Nothing is remembered."""
 
+    def keep(self, rows: Tensor) -> None:
+        """Nothing is forgotten."""
+
 
 class NoPrompts:
     """The learnable queries alone."""
@@ -94,3 +105,6 @@ class NoPrompts:
 
     def meet(self, state: ObjectState, features: FrameFeatures, frames: Tensor) -> None:
         """Nothing is remembered."""
+
+    def keep(self, rows: Tensor) -> None:
+        """Nothing is forgotten."""

@@ -8,6 +8,9 @@ from detectron2.config import CfgNode
 
 from univs.errors import UserError
 
+# frames that found objects of a user's video may be out of sight
+FORGET_AFTER = 300
+
 
 @dataclass(frozen=True)
 class Corrections:
@@ -57,6 +60,8 @@ class ClipSettings:
     discovery: "instances", "panoptic" or empty. discovery_interval: in frames.
     matching: how queries are matched with objects: "softmax", "cosine", "mean_cosine" or empty.
     match_threshold: least similarity of a match; masks need mask_match_factor times as much.
+    forget_after: found objects that were seen in none of so many frames end, which bounds what long videos cost; 0:
+        never.
     class_threshold: least score of a find; in the first clip at least first_score_floor, later later_score_factor times
         as much.
     nms_threshold, stability_threshold, object_threshold: of overlaps, of mask qualities, of the segments of an image.
@@ -87,6 +92,7 @@ class ClipSettings:
     matching: str = ""
     match_threshold: float = 0.1
     mask_match_factor: float = 1.0
+    forget_after: int = 0
     class_threshold: float = 0.05
     first_score_floor: float = 0.0
     later_score_factor: float = 1.0
@@ -122,8 +128,8 @@ class ClipSettings:
         return self.remembered if self.slots == "frame" else max(self.memory_frames // self.stride, 3)
 
     def corrected(self) -> ClipSettings:
-        """The same with every correction."""
-        return replace(self, corrections=Corrections.all())
+        """The same with every correction; found objects end after ``FORGET_AFTER`` frames, unless a number is set."""
+        return replace(self, corrections=Corrections.all(), forget_after=self.forget_after or FORGET_AFTER)
 
 
 _GIVEN = {"slots": "frame", "lost": "zero", "consistency_threshold": 0.5}
@@ -184,6 +190,7 @@ def clip_settings(cfg: CfgNode) -> ClipSettings:
         "consistency_threshold": keys.CONSISTENCY_THRESHOLD,
         "discovery_interval": keys.DISCOVERY_INTERVAL,
         "match_threshold": keys.MATCH_THRESHOLD,
+        "forget_after": keys.FORGET_AFTER,
         "class_threshold": keys.CLASS_THRESHOLD,
         "nms_threshold": keys.NMS_THRESHOLD,
         "stability_threshold": keys.STABILITY_THRESHOLD,

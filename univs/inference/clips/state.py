@@ -22,7 +22,8 @@ BY_FRAME = ("mask_logits", "boxes", "occurrence")
 class ObjectState:
     """Rows of N objects.
 
-    ids: [N] int64. first_frames: [N] int64, frame of the video in which the object was first seen, -1 not yet.
+    ids: [N] int64. first_frames: [N] int64, frame of the video in which the object was first seen, -1 not yet;
+    last_frames: [N] int64, the latest one of a clip in which a found object was seen.
     labels: [N] int64 class (0-based), -1 unknown.
     mask_logits: [N, F, H, W]; positive pixels are the mask. boxes: [N, F', 4] in 0..1 of the padded frame.
     embeddings: [N, S, C], zero where a slot is empty. occurrence: [N, F] clips that showed the object in the frame.
@@ -32,6 +33,7 @@ class ObjectState:
 
     ids: Tensor
     first_frames: Tensor
+    last_frames: Tensor
     labels: Tensor
     mask_logits: Tensor
     boxes: Tensor
@@ -50,6 +52,7 @@ class ObjectState:
         return cls(
             ids=whole,
             first_frames=whole,
+            last_frames=whole,
             labels=whole,
             mask_logits=number.new_zeros(0, 0, *size),
             boxes=number.new_zeros(0, 0, 4),
@@ -76,7 +79,7 @@ class ObjectState:
             blank = value.new_zeros(len(ids), *value.shape[1:])
             setattr(self, name, torch.cat([value, blank]))
         self.ids[rows] = ids.to(self.ids)
-        self.first_frames[rows] = NOT_SEEN
+        self.first_frames[rows] = self.last_frames[rows] = NOT_SEEN
         self.labels[rows] = NO_LABEL
         return rows
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from torch import Tensor
+
 from univs.inference.clips.clip import Clip
 from univs.inference.clips.state import ObjectState
 
@@ -23,6 +25,9 @@ class ClipSteps(Protocol):
     def take_in(self, state: ObjectState, clip: Clip) -> None:
         """Take in the objects that begin in the clip."""
 
+    def kept(self, state: ObjectState, clip: Clip) -> Tensor | None:
+        """Before the next clip is begun: rows of the objects that go on, ascending; None where all do."""
+
     def give_out(self, state: ObjectState, clip: Clip) -> list[Any]:
         """Results that are final as soon as the clip is done, whether or not another one comes."""
 
@@ -40,6 +45,9 @@ class NothingFollowed:
 
     def begin(self, state: ObjectState, clip: Clip) -> None:
         """Nothing is known."""
+
+    def kept(self, state: ObjectState, clip: Clip) -> None:
+        """There is nothing to keep."""
 
     def follow(self, state: ObjectState, clip: Clip) -> None:
         """There is nothing to follow."""

@@ -97,7 +97,10 @@ class ClipStream:
 
     def _run(self) -> list[Any]:
         """Run the next clip, which ends with the newest frame."""
-        results = [] if self.clip is None else self._in_single_precision(self.steps.close, is_last=False)
+        results = []
+        if self.clip is not None:
+            results += self._in_single_precision(self.steps.close, is_last=False)
+            self._forget()
         self.clip = clip = self._cut()
         self._extend(clip)
         self.steps.begin(self.state, clip)
@@ -106,6 +109,13 @@ class ClipStream:
         self._in_single_precision(self.steps.take_in)
         self.prompts.meet(self.state, clip.features, self._numbers(clip))
         return results + self._in_single_precision(self.steps.give_out)
+
+    def _forget(self) -> None:
+        """Leave out objects that have ended."""
+        rows = self.steps.kept(self.state, self.clip)
+        if rows is not None and len(rows) < len(self.state):
+            self.state.keep(rows)
+            self.prompts.keep(rows)
 
     def _in_single_precision(self, step: Callable[..., Any], **options: bool) -> Any:
         """What a step gives for the present clip; only the model runs in the caller's precision."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -22,12 +23,14 @@ KNOWN_FACTOR = 0.5
 
 
 class PanopticWindows:
-    """Segments so far: of things by object (row), of stuff by class."""
+    """Segments so far: of things by object (id), of stuff by class."""
 
     def __init__(self, settings: ClipSettings, seeds: VideoSeeds) -> None:
         self.settings, self.things = settings, seeds.things
         self._of_object: dict[int, int] = {}
         self._of_class: dict[int, int] = {}
+        # class that a thing had last
+        self._classes: dict[int, int] = {}
         # who keeps all results of a video, to read them at its end, keeps no maps in memory
         self._maps = FrameArrays(compressed=True)
 
@@ -37,11 +40,13 @@ class PanopticWindows:
             return self._stored(first_frame, torch.zeros(logits.shape[1], *clip.video_size, dtype=torch.int32))
         scores, classes = state.mean_scores().max(1)
         is_thing = torch.tensor([category in self.things for category in classes.tolist()], device=scores.device)
-        known = torch.tensor([row in self._of_object for row in range(len(scores))], device=scores.device)
+        ids = state.ids.tolist()
+        known = torch.tensor([identity in self._of_object for identity in ids], device=scores.device)
         scores = scores * _quality(clip, logits) * torch.where(known | is_thing, 1.0, STUFF_WEIGHT)
         owners, counted = _owners(clip, logits, scores)
         least = self.settings.overlap_threshold * torch.where(known, KNOWN_FACTOR, 1.0)
-        table = self._number(classes, is_thing, counted.visible & (~is_thing | (counted.ratio >= least)))
+        table = self._number(ids, classes, is_thing, counted.visible & (~is_thing | (counted.ratio >= least)))
+        self._classes.update(zip(ids, classes.tolist(), strict=True))
         return self._stored(first_frame, table[owners.cpu().long()].to(torch.int32))
 
     def _stored(self, first_frame: int, maps: Tensor) -> list[PanopticFrame]:
@@ -52,7 +57,7 @@ class PanopticWindows:
             self._maps.append(ids)
         return frames
 
-    def _number(self, classes: Tensor, is_thing: Tensor, kept: Tensor) -> Tensor:
+    def _number(self, objects: Sequence[int], classes: Tensor, is_thing: Tensor, kept: Tensor) -> Tensor:
         """Segment ids by row, 0 for rows that are not kept and, last, for nobody.
 
         As published, the ids of a window skip one number after those of the window before.
@@ -61,7 +66,7 @@ class PanopticWindows:
         newest = max(ids) + 1 if ids else 0
         table = torch.zeros(len(classes) + 1, dtype=torch.int64)
         for row in kept.nonzero().flatten().tolist():
-            listed, key = (self._of_object, row) if is_thing[row] else (self._of_class, int(classes[row]))
+            listed, key = (self._of_object, objects[row]) if is_thing[row] else (self._of_class, int(classes[row]))
             if key not in listed:
                 newest += 1
                 listed[key] = newest
@@ -70,11 +75,8 @@ class PanopticWindows:
 
     def finish(self, state: ObjectState, clip: Clip) -> list[VideoSegments]:
         """Things with the classes that they have in the end, then stuff."""
-        segments = []
-        if len(state):
-            classes = state.mean_scores().argmax(1).tolist()
-            things = ((identity, classes[row]) for row, identity in self._of_object.items())
-            segments = [Segment(identity, category, category in self.things) for identity, category in things]
+        things = ((number, self._classes[identity]) for identity, number in self._of_object.items())
+        segments = [Segment(number, category, category in self.things) for number, category in things]
         segments += [Segment(identity, category, False) for category, identity in self._of_class.items()]
         return [VideoSegments(tuple(segments))]
 

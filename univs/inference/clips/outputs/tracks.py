@@ -29,32 +29,39 @@ class TrackWindows:
         self.settings = settings
         self._store = MaskStore()
         self._runs: list[MaskRuns] = []
-        # sums [N, K] and numbers [N, K] of positive scores; whether objects had a class in the last window, [N]
+        # by id of all objects there ever were: sums [I, K] and numbers [I, K] of positive scores, whether they had a
+        # class in their last window [I], quality [I]
         self._sums = self._counts = torch.zeros(0, 0)
-        self._had_class = torch.ones(0)
+        self._had_class = self._quality = torch.zeros(0)
 
     def add(self, state: ObjectState, clip: Clip, first_frame: int, logits: Tensor) -> list[VideoTracks]:
         """Keep a window of mask logits [N, F, H/4, W/4], whose first frame is ``first_frame``; nothing is final yet."""
         scores = state.mean_scores().cpu()
-        before, grown = len(self._sums), (0, scores.shape[1] - self._sums.shape[1], 0, len(scores) - len(self._sums))
-        has_class = (scores != 0).any(1).float()
-        had_class = torch.cat([self._had_class, has_class[before:]])
-        scores = scores * (has_class * (had_class + has_class) / 2)[:, None]
-        self._sums = F.pad(self._sums, grown) + scores
-        self._counts = F.pad(self._counts, grown) + (scores > 0)
-        self._had_class = has_class
-        self._runs += [MaskRuns(self._store) for _ in range(len(logits) - len(self._runs))]
-        for run, masks in zip(self._runs, logits, strict=True):
-            run.append(first_frame, clip.enlarged_to_video(masks[None])[0] > 0)
+        has_class, ids = (scores != 0).any(1).float(), state.ids.cpu()
+        new = ids >= len(self._runs)
+        self._grow(int(new.sum()), scores.shape[1])
+        self._had_class[ids[new]] = has_class[new]
+        scores = scores * (has_class * (self._had_class[ids] + has_class) / 2)[:, None]
+        self._sums[ids] += scores
+        self._counts[ids] += (scores > 0).float()
+        self._had_class[ids], self._quality[ids] = has_class, state.quality.cpu()
+        for identity, masks in zip(ids.tolist(), logits, strict=True):
+            self._runs[identity].append(first_frame, clip.enlarged_to_video(masks[None])[0] > 0)
         return []
+
+    def _grow(self, count: int, classes: int) -> None:
+        """Make room for new objects; ids are given without gaps."""
+        missing = (0, classes - self._sums.shape[1], 0, count)
+        self._sums, self._counts = F.pad(self._sums, missing), F.pad(self._counts, missing)
+        self._had_class, self._quality = F.pad(self._had_class, (0, count)), F.pad(self._quality, (0, count))
+        self._runs += [MaskRuns(self._store) for _ in range(count)]
 
     def finish(self, state: ObjectState, clip: Clip) -> list[VideoTracks]:
         """The entries of the whole video, by object, then class."""
         classes = self._sums / self._counts.clamp(min=1)
         scores = classes
-        if len(state):
-            quality = state.quality.cpu()
-            scores = classes * (quality / (int(quality.max()) + 1))[:, None]
+        if len(classes):
+            scores = classes * (self._quality / (int(self._quality.max()) + 1))[:, None]
         pairs = _chosen(classes, scores, self.settings.max_objects).nonzero()
         entries = tuple(TrackScore(row, category, float(scores[row, category])) for row, category in pairs.tolist())
         frames, size = clip.stop, clip.video_size
