@@ -7,8 +7,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from tqdm import tqdm
-
+from univs.cli.progress import Progress
 from univs.errors import UserError
 from univs.evaluation.benchmark import Benchmark
 from univs.evaluation.benchmarks import benchmark_names, find_benchmark
@@ -25,19 +24,11 @@ WRITTEN = {
 def score_predictions(arguments: argparse.Namespace) -> int:
     """Score the predictions; returns the exit code."""
     request = _request(arguments)
-    with tqdm(unit=" sequences", desc="Scoring", dynamic_ncols=True) as bar:
-
-        def show(done: int, total: int) -> None:
-            if bar.total is None:
-                bar.initial = done - 1  # what an earlier run has done says nothing about the speed of this one
-                bar.total = total
-                bar.n = done - 1
-            bar.update(done - bar.n)
-
+    with Progress("Scoring", "sequences") as progress:
         try:
-            outcome = score(request, show)
+            outcome = score(request, progress)
         except KeyboardInterrupt:
-            bar.close()
+            progress.close()
             print("univs: what is measured is kept; the same command goes on there.", file=sys.stderr)
             raise
     _report(outcome)

@@ -8,9 +8,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tqdm import tqdm
-
 from univs.cli.clip_segmenting import DRAWN_KINDS, FINDING_TASKS, ClipRecorder, ClipRun, meant_task
+from univs.cli.progress import Progress
 from univs.cli.prompts import LinePrompt, parse_prompts
 from univs.errors import UserError
 from univs.inference.loading import LoadedModel, load_model, segmenter_of
@@ -53,7 +52,7 @@ def segment_video(arguments: argparse.Namespace) -> int:
     with _open_session(arguments, task, loaded, device, video) as session:
         for prompt in prompts:
             prompt.edit(session)
-        folder, progress = _folder(arguments, session.source), Progress()
+        folder, progress = _folder(arguments, session.source), Progress("Segmenting", "frames")
         results = _frames(session, arguments, task, progress)
         with ResultRecorder(session, folder, _options(arguments, task)) as recorder:
             written, complete = _record(results, recorder, progress)
@@ -74,7 +73,7 @@ def _segment_clips(
     """The same with a model that sees clips."""
     run = ClipRun(arguments, prompts, loaded)
     with video:
-        folder, progress = _folder(arguments, video), Progress()
+        folder, progress = _folder(arguments, video), Progress("Segmenting", "frames")
         results = run.results(video, progress)
         with ClipRecorder(run, video, folder, _options(arguments, task)) as recorder:
             written, complete = _record(results, recorder, progress)
@@ -176,25 +175,6 @@ def _frames(
     direction = "both" if arguments.backward else "forward"
     end = (arguments.start or 0) if task.single_frame else arguments.end
     return session.propagate(arguments.start, end, direction, on_step=progress)
-
-
-class Progress:
-    """A progress bar with frames/s and the time left; it appears with the first step."""
-
-    def __init__(self) -> None:
-        self._bar: tqdm | None = None
-
-    def __call__(self, done: int, total: int) -> None:
-        """So many steps are done of so many in all."""
-        if self._bar is None:
-            self._bar = tqdm(unit=" frames", desc="Segmenting", dynamic_ncols=True)
-        self._bar.total = total
-        self._bar.update(done - self._bar.n)
-
-    def close(self) -> None:
-        """Leave the bar as it is."""
-        if self._bar is not None:
-            self._bar.close()
 
 
 def _report(folder: Path, written: dict[str, Path], saved: str | None) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tqdm import tqdm
-
+from univs.cli.progress import Progress
 from univs.evaluation.submissions import SUBMISSIONS, Submission, find_submission
 from univs.evaluation.submissions.check import check_submission
 from univs.evaluation.submissions.expected import Expected, read_categories, read_expected
@@ -29,13 +28,8 @@ LAYOUTS = {
 def check(arguments: argparse.Namespace) -> int:
     """Print what is wrong with a submission; 1 if anything is."""
     submission, expected = find_submission(arguments.benchmark), _expected(arguments)
-    with tqdm(unit=" videos", desc="Checking", dynamic_ncols=True, leave=False) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        problems = check_submission(Path(arguments.file), submission, expected, show)
+    with Progress("Checking", "videos", leave=False) as progress:
+        problems = check_submission(Path(arguments.file), submission, expected, progress)
     for line in lines_of(problems):
         print(line)
     wrong = any(not problem.note for problem in problems)

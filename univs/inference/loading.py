@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from detectron2.config import CfgNode
-from torch import nn
+from torch import Tensor, nn
 
 from univs.config import change_config, get_config
 from univs.data.vocabulary import class_names
@@ -48,10 +50,23 @@ class LoadedModel:
     file: Path
     report: str
 
-    @property
+    @functools.cached_property
     def name(self) -> str:
-        """Tells these weights from all others."""
-        return f"{self.file.stem}-{hashlib.sha256(self.file.read_bytes()).hexdigest()[:12]}"
+        """The file's name and a hash of every value that was loaded from it, which tells these weights from all others.
+
+        Of a file with averages beside the weights, only what was chosen counts, and the same weights in files of two
+        kinds have the same hash.
+        """
+        return f"{self.file.stem}-{state_hash(self.model.state_dict())}"
+
+
+def state_hash(state: Mapping[str, Tensor]) -> str:
+    """Hash, in 12 hexadecimal digits, of tensors with their names, kinds and shapes."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)} ".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:12]
 
 
 def load_segmenter(

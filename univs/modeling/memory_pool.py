@@ -136,9 +136,9 @@ class MemoryPool:
         """
         first_frames = first_frames.to(self.features.device)
         window = [x[:, -frames:].transpose(1, 2) for x in (self.features, self.positions)]
-        latest = [x[:, -self.memory_frames :].flatten(1, 2) for x in (self.features, self.positions)]
-        first = self._first_slots(first_frames)
-        memory = [torch.cat(pair, 1).unsqueeze(2) for pair in zip(first, latest, strict=True)]
+        latest = [x[:, -self.memory_frames :] for x in (self.features, self.positions)]
+        slots = zip(self._first_slots(first_frames), latest, strict=True)
+        memory = [torch.cat([first[:, None], last], 1).flatten(1, 2).unsqueeze(2) for first, last in slots]
         valid = (self.features != 0).flatten(1).any(1)
         return PromptTokens(*window, valid, "visual", memory_features=memory[0], memory_positions=memory[1])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,8 @@ from univs.modeling.script_archives import CONSTANTS, read_script_archive
 _ARCHIVE_START = b"PK\x03\x04"
 # how training programs wrap a model's state
 _WRAPPERS = ("model", "state_dict")
+# what PyTorch says of a function or class that a file names
+_REFUSED = re.compile(r"\bGLOBAL ([A-Za-z_][\w.]*)")
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -50,8 +53,12 @@ def read_content(path: str | Path) -> Any:
         UserError: as for ``read_checkpoint``.
     """
     path = Path(path)
+    if path.is_dir():
+        raise UserError(f"The weights {path} are a folder; name a file in it.")
     if not path.is_file():
         raise UserError(f"The weights file {path} does not exist; check MODEL.WEIGHTS or --weights.")
+    if not path.stat().st_size:
+        raise UserError(f"The weights file {path} is empty; fetch it again.")
     try:
         return _reader_of(path)(path)
     except Exception as error:  # a damaged or hostile file can make its reader raise anything
@@ -90,6 +97,8 @@ def check_tensor(name: object, value: object) -> None:
 
 
 def _unwrapped(content: Any) -> dict[str, Any]:
+    if isinstance(content, Tensor):
+        raise pickle.UnpicklingError("it is one tensor; MODEL.UNIVS.TEXT.CLASS_EMBEDDINGS takes a table of embeddings")
     if not isinstance(content, Mapping):
         raise pickle.UnpicklingError("it holds no tensors by name")
     for wrapper in _WRAPPERS:
@@ -101,7 +110,7 @@ def _unwrapped(content: Any) -> dict[str, Any]:
 
 def _unreadable(path: str | Path, error: Exception) -> UserError:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return UserError(f"The weights file {path} cannot be read: {reason}")
+    return UserError(f"The weights file {path} cannot be read: {reason.rstrip('.')}.")
 
 
 def _reader_of(path: Path) -> Any:
@@ -124,7 +133,7 @@ def _read_torch(path: Path) -> Any:
 def _load_torch(file: IO[bytes], size: int) -> Any:
     """Content of a PyTorch file of ``size`` bytes."""
     if file.read(4) == _ARCHIVE_START:
-        with zipfile.ZipFile(file) as archive:
+        with _archive(file) as archive:
             is_script = any(name.endswith(f"/{CONSTANTS}") for name in archive.namelist())
             _check_archive(archive, size, is_script)
             if is_script:
@@ -132,9 +141,18 @@ def _load_torch(file: IO[bytes], size: int) -> Any:
     file.seek(0)
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
+    except pickle.UnpicklingError as error:
         # PyTorch's own words advise to switch the protection off.
-        raise pickle.UnpicklingError("it is damaged, or holds more than tensors and plain values") from None
+        named = _REFUSED.search(str(error))
+        code = f" ({named[1]}, which is never run)" if named else ""
+        raise pickle.UnpicklingError(f"it is damaged, or holds more than tensors and plain values{code}") from None
+
+
+def _archive(file: IO[bytes]) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(file)
+    except zipfile.BadZipFile as error:
+        raise pickle.UnpicklingError("its end is missing, as after a download that broke off; fetch it again") from error
 
 
 def _check_archive(archive: zipfile.ZipFile, size: int, is_script: bool) -> None:
