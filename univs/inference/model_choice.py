@@ -30,17 +30,32 @@ _ANY_TASK = "vos"
 
 
 def find_config(config: str | os.PathLike) -> CfgNode:
-    """The configuration at a path, or ours that stands for a published one of that name.
+    """The configuration at a path, ours of that name (with or without folders), or ours for a published one's name.
 
     Raises:
-        UserError: there is neither, or it cannot be used.
+        UserError: there is none, several of ours have the name, or it cannot be used.
     """
-    ours = published_configs().get(_plain_name(config))
-    if ours is not None:
-        return get_config(ours)
-    if not Path(config).is_file():
+    published = published_configs().get(_plain_name(config))
+    if published is not None:
+        return get_config(published)
+    if Path(config).is_file():
+        return get_config(config)
+    ours = _shipped_configs(config)
+    if len(ours) > 1:
+        names = ", ".join("/".join(path.parts[-2:]).removesuffix(".yaml") for path in ours)
+        raise UserError(f"Several configs are called {str(config)!r}: {names}; name one of them so.")
+    if not ours:
         raise UserError(f"There is no model or config {str(config)!r}; check the path; shipped models: univs_mini.")
-    return get_config(config)
+    return get_config(ours[0])
+
+
+def _shipped_configs(name: str | os.PathLike) -> list[Path]:
+    """Our configurations whose paths end so: eval/vos/univs_r50_davis17.yaml, vos/univs_r50_davis17, ..."""
+    wanted = Path(str(name).removesuffix(".yaml")).parts
+    wanted = wanted[1:] if wanted[:1] == ("configs",) else wanted
+    folder = config_file("_base/model.yaml").parents[1]
+    found = sorted(folder.glob("*/**/univs_*.yaml"))
+    return [path for path in found if wanted and path.with_suffix("").parts[-len(wanted) :] == wanted]
 
 
 def published_configs() -> dict[str, Path]:

@@ -28,7 +28,6 @@ from univs.modeling.decoder_layers import BLOCKED
 from univs.modeling.mask_decoder import MaskDecoder
 from univs.modeling.meta_arch import UniVS
 from univs.modeling.prompt_encoder import Placement, VisualTokens
-from univs.modeling.text.vocabulary import class_table
 from univs.structures import FrameFeatures, MaskPrompt, Prompt, PromptTokens, TextPrompt
 
 
@@ -173,7 +172,7 @@ class QuerySegmenter:
     @torch.inference_mode()
     def discover(self, features: FrameFeatures, size: tuple[int, int], names: Sequence[str]) -> list[Discovery]:
         """Instances of the named categories in this frame, best first."""
-        classes = class_table(self.model.text_encoder, names).to(self.model.device)
+        classes = self.model.class_embeddings.of_names(names, self.model.device)
         clip = Clip(0, 1, 1, features, size)
         clip.prediction = self.model.mask_decoder(features, None, class_embeddings=classes)
         found = instance_candidates(all_candidates(clip), self.settings)

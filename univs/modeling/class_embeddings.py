@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from univs.errors import UserError
 from univs.modeling.text.registry import FrozenTextEncoder
+from univs.modeling.text.templates import clean_class_name
 from univs.modeling.text.vocabulary import class_table, read_class_table
 
 
@@ -50,6 +52,34 @@ class ClassEmbeddings:
     def whole_table(self, device: torch.device | str = "cpu") -> Tensor | None:
         """Embeddings of all classes of all data sets, where they were given as a table."""
         return self._whole_table().to(device) if self._path else None
+
+    def of_names(self, names: Sequence[str], device: torch.device | str = "cpu") -> Tensor:
+        """Embeddings [N, D] of any class names: rows of the table where it has all of them, else made by the encoder.
+
+        Raises:
+            UserError: the table lacks a name, and there is no text encoder.
+        """
+        known = self._known_rows
+        unknown = [name for name in names if clean_class_name(name) not in known]
+        if names and not unknown:
+            return self._whole_table()[[known[clean_class_name(name)] for name in names]].to(device)
+        if self._encoder is None:
+            lacking = f"the table of classes has no {', '.join(map(repr, unknown))}" if known else "there is no table"
+            raise UserError(f"Categories need a text encoder: MODEL.UNIVS.TEXT.ENCODER is NONE, and {lacking}.")
+        return class_table(self._encoder, names).to(device)
+
+    @functools.cached_property
+    def _known_rows(self) -> dict[str, int]:
+        """Row of the table by cleaned name; of equal names the first counts, and nothing is known without a table."""
+        known: dict[str, int] = {}
+        for dataset, rows in self._ranges.items() if self._path and self.names_of else ():
+            try:
+                names = self.names_of(dataset)
+            except UserError:  # no list of its names comes with the library
+                continue
+            if len(names) == len(rows):
+                known = {clean_class_name(name): row for name, row in zip(names, rows, strict=True)} | known
+        return known
 
     def set_names(self, dataset: str, names: Sequence[str]) -> None:
         """Use embeddings of these names, class 1 first, made by the text encoder or read from its cache on disk."""

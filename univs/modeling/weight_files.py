@@ -152,7 +152,7 @@ def _archive(file: IO[bytes]) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(file)
     except zipfile.BadZipFile as error:
-        raise pickle.UnpicklingError("its end is missing, as after a download that broke off; fetch it again") from error
+        raise pickle.UnpicklingError("its end is missing; fetch it again") from error
 
 
 def _check_archive(archive: zipfile.ZipFile, size: int, is_script: bool) -> None:

@@ -161,7 +161,8 @@ def select(
         _check_encoder(own, weights)
         raise UserError(
             f"The weights {weights.file} do not fit the model: {_reason(own, weights)}{report.describe()}. Use the "
-            "configuration that they were trained with, or set MODEL.WEIGHTS_PARTIAL to load what fits."
+            "configuration that they were trained with, or set MODEL.WEIGHTS_PARTIAL to True to load what fits (`univs "
+            "demo` takes --set MODEL.WEIGHTS_PARTIAL=True)."
         )
     chosen = _averaged(model, weights, report) if averaged and weights.averaged else weights.tensors
     fitting = {name: chosen[name] for name in own.keys() & chosen.keys() if chosen[name].shape == own[name].shape}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -164,10 +166,20 @@ def _hub_state(name: str) -> dict[str, Tensor]:
         raise UserError(
             f"'{name}' is neither a file nor a name that Open CLIP knows for {HUB_MODEL} ({', '.join(known)})."
         )
+    warnings.warn(
+        f"The text encoder's weights '{name}' are read through Open CLIP, which fetches some 400 MB the first time.",
+        stacklevel=2,
+    )
+    logging.disable(logging.ERROR)  # of a machine without a network, each attempt would be told several times
     try:
         return open_clip.create_model(HUB_MODEL, pretrained=name).state_dict()
-    except Exception as error:
+    except Exception as error:  # whatever goes wrong on the way to a hub
+        reason = str(error).split(". ")[0]
         raise UserError(
-            f"The text encoder's weights '{name}' are not on this machine and could not be fetched ({error}); "
-            "name a local file in MODEL.UNIVS.TEXT.WEIGHTS."
+            f"The text encoder's weights '{name}' are not on this machine and could not be fetched ({reason}); name a "
+            f"file of CLIP {HUB_MODEL} in MODEL.UNIVS.TEXT.WEIGHTS, or, where no text but names of published classes is asked "
+            "for, the published table of classes in MODEL.UNIVS.TEXT.CLASS_EMBEDDINGS (`univs demo` takes keys as "
+            "--set KEY=VALUE)."
         ) from error
+    finally:
+        logging.disable(logging.NOTSET)
