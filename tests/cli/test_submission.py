@@ -84,8 +84,8 @@ def test_mistakes_are_one_sentence(
     folder: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["submission", *words]) == 2
-    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("univs: ")]
-    assert len(told) == 1 and message in told[0]
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith("univs: ") and message in told
 
 
 def test_layouts_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tests import parity
 from tests.published_file import published_state, small_model, write_config, write_published
 from univs.config import get_config
 from univs.errors import UserError
-from univs.inference.loading import load_model, load_segmenter
+from univs.inference.loading import load_model, load_segmenter, state_hash
 from univs.inference.model_choice import (
     SETTINGS_KEY,
     choose_config,
@@ -89,6 +90,39 @@ def test_a_session_runs_a_published_model(tmp_path: Path) -> None:
     assert all(torch.equal(state[name], value) for name, value in small_model().state_dict().items())
 
 
+def test_the_name_follows_every_value_that_was_loaded_and_nothing_else(tmp_path: Path) -> None:
+    config, model = write_config(tmp_path / "small.yaml"), small_model()
+
+    def name_of(file: str, model: torch.nn.Module = model) -> str:
+        return load_model(config, write_published(tmp_path / file, model, averaged=1.0), "cpu").name
+
+    first = name_of("w.pth")
+    assert re.fullmatch(r"w-[0-9a-f]{12}", first)
+    content = torch.load(tmp_path / "w.pth", weights_only=True)
+    torch.save(content | {"optimizer": {"state": {0: torch.ones(9)}}}, tmp_path / "w.pth")
+    assert load_model(config, tmp_path / "w.pth", "cpu").name == first
+    content["model"]["sem_seg_head_t.predictor.query_feat.weight"][-1, -1] += 1e-3
+    torch.save(content, tmp_path / "w.pth")
+    assert load_model(config, tmp_path / "w.pth", "cpu").name != first
+    plain = load_model(config, tmp_path / "w.pth", "cpu", options=["MODEL.WEIGHTS_AVERAGED", "False"])
+    assert plain.name not in (first, load_model(config, tmp_path / "w.pth", "cpu").name)
+
+
+def test_the_hash_of_a_state_tells_names_shapes_and_kinds_apart() -> None:
+    states = [
+        {"a": torch.zeros(4)},
+        {"b": torch.zeros(4)},
+        {"a": torch.zeros(2, 2)},
+        {"a": torch.zeros(4, dtype=torch.int32)},
+        {"a": torch.zeros(4), "b": torch.tensor(True)},
+        {"a": torch.zeros(2), "b": torch.zeros(2)},
+    ]
+    assert len({state_hash(state) for state in states}) == len(states)
+    assert state_hash({"a": torch.arange(6.0).view(2, 3).t()}) == state_hash(
+        {"a": torch.tensor([[0.0, 3], [1, 4], [2, 5]])}
+    )
+
+
 # --- which config -------------------------------------------------------------------------------------------------
 
 
@@ -142,6 +176,21 @@ def test_settings_that_cannot_be_used_are_refused(text: str) -> None:
 )
 def test_names_of_published_configs_are_understood(name: str, file: str) -> None:
     assert find_config(name) == get_config(config_file(file))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["configs/eval/vos/univs_r50_davis17.yaml", "vos/univs_r50_davis17", "univs_r50_davis17", "univs_r50_davis17.yaml"],
+)
+def test_our_configs_are_known_by_name_from_any_folder(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_config(name) == get_config(config_file("eval/vos/univs_r50_davis17.yaml"))
+    with pytest.raises(UserError, match="rvos/univs_swinb_own_videos, vps/univs_swinb_own_videos; name one"):
+        find_config("univs_swinb_own_videos")
+    with pytest.raises(UserError, match="no model or config"):
+        find_config("pvos/univs_r50_davis17")
 
 
 def test_every_published_config_has_one_of_ours() -> None:

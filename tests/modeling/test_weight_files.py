@@ -284,3 +284,23 @@ def test_a_torchscript_archive_runs_nothing_and_claims_nothing(script: Path, tmp
     with pytest.raises(UserError, match="numbers in the part 0 of 2 bytes"):
         read_content(changed(script, "data/0", b"ab"))
     assert not trap.exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"", "is empty"),
+        (torch_bytes({"a": torch.ones(50)})[:400], "its end is missing"),
+        (torch_bytes({"model": {}, "x": Call(os.mkdir, ("trap",))}), r"\(\w+\.mkdir, which is never run\)\.$"),
+        (torch_bytes(torch.ones(3, 2)), "one tensor; MODEL.UNIVS.TEXT.CLASS_EMBEDDINGS takes"),
+    ],
+    ids=["empty", "cut", "code", "table"],
+)
+def test_the_reason_is_told(tmp_path: Path, data: bytes, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        read_checkpoint(write(tmp_path / "w.pth", data))
+
+
+def test_a_folder_is_no_file_of_weights(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="are a folder; name a file in it"):
+        read_checkpoint(tmp_path)

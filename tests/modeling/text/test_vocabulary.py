@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import pytest
 import torch
@@ -173,15 +175,22 @@ def test_encoders_are_built_by_name():
         build_text_encoder(get_config(None, ["MODEL.UNIVS.TEXT.ENCODER", "other"]))
 
 
-def test_weights_that_cannot_be_fetched_ask_for_a_file(monkeypatch):
+def test_weights_that_cannot_be_fetched_ask_for_a_file(monkeypatch, caplog):
     import open_clip
 
     def offline(*args, **kwargs):
-        raise OSError("no network")
+        logging.error("no network, attempt 1")
+        raise OSError("no network. Try again")
 
     monkeypatch.setattr(open_clip, "create_model", offline)
-    with pytest.raises(UserError, match="no network.*MODEL.UNIVS.TEXT.WEIGHTS"):
+    with (
+        pytest.warns(UserWarning, match="fetches some 400 MB"),
+        pytest.raises(UserError, match=r"fetched \(no network\); name .*MODEL.UNIVS.TEXT.WEIGHTS.*CLASS_EMBEDDINGS"),
+    ):
         ClipTextEncoder().tower  # noqa: B018
+    assert not caplog.records
+    logging.error("heard again")
+    assert caplog.records
 
 
 def test_fingerprint_follows_the_weights():

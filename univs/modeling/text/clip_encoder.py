@@ -177,9 +177,9 @@ def _hub_state(name: str) -> dict[str, Tensor]:
         reason = str(error).split(". ")[0]
         raise UserError(
             f"The text encoder's weights '{name}' are not on this machine and could not be fetched ({reason}); name a "
-            f"file of CLIP {HUB_MODEL} in MODEL.UNIVS.TEXT.WEIGHTS, or, where no text but names of published classes is asked "
-            "for, the published table of classes in MODEL.UNIVS.TEXT.CLASS_EMBEDDINGS (`univs demo` takes keys as "
-            "--set KEY=VALUE)."
+            f"file of CLIP {HUB_MODEL} in MODEL.UNIVS.TEXT.WEIGHTS, or, where no text but names of published classes is "
+            "asked for, the published table of classes in MODEL.UNIVS.TEXT.CLASS_EMBEDDINGS (`univs demo` takes keys "
+            "as --set KEY=VALUE)."
         ) from error
     finally:
         logging.disable(logging.NOTSET)
