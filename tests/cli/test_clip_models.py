@@ -113,9 +113,16 @@ def test_objects_are_found(folder: Path, task: str, leaf: str, line: str) -> Non
     [
         ("--mask first.png@3 --end 2", "vos/univs_r50_davis17", "a mask for frame 3, and only frames 0 to 2 run"),
         ("--mask first.png --start 5 --end 99", "vos/univs_r50_davis17", "frames 0 to 7"),
-        ("--categories a --task vps --backward", "vps/univs_r50_vipseg", "goes through a video once; leave clicks"),
-        ("--text 1:dog", "vos/univs_r50_davis17", "need a mask in some frame"),
-        ("--mask first.png", "rvos/univs_r50_refdavis", "no sentence that says what to look for"),
+        ("--categories a --task vps --backward", "vps/univs_r50_vipseg", "goes through a video once, from one kind"),
+        ("--text 1:dog", "vos/univs_r50_davis17", "task vos, and starts from mask, and not from text; name one of"),
+        ("--mask first.png", "rvos/univs_r50_refdavis", "starts from text, and not from mask; name one of"),
+        ("--mask first.png", "vps/univs_r50_vipseg", "starts from category, and not from mask"),
+        (
+            "--mask first.png --task vos",
+            "vps/univs_r50_vipseg",
+            "--task vos was asked for; name one of configs/eval/vos",
+        ),
+        ("--mask first.png --task pvos --text 1:dog", "pvos/univs_r50_viposeg", "from one kind of prompt"),
         ("--mask first.png --set INPUT.MIN_SIZE_TEST", "vos/univs_r50_davis17", "write KEY=VALUE"),
         ("--mask first.png --set INPUT.SIZE=3", "vos/univs_r50_davis17", "INPUT.SIZE"),
         ("--categories ' ,dog'", "vis/univs_r50_ovis", "empty category name"),
@@ -140,6 +147,15 @@ def test_objects_are_prompted_by_hand(folder: Path) -> None:
     options = "--session session.univs --weights univs_stage3.pth --config config.yaml --device cpu --output out"
     assert main(["demo", *options.split(), "--no-overlay", "--backward"]) == 0
     assert all((ids_of(folder, index) == ids).all() for index, ids in enumerate(before))
+
+
+def test_kinds_that_one_task_cannot_mix_go_through_the_session(folder: Path) -> None:
+    assert run('--mask first.png --text 4:"the red square" --end 2', "vos/univs_r50_davis17") == 0
+    assert {item["id"]: [prompt["kind"] for prompt in item["prompts"]] for item in report(folder)["objects"]} == {
+        2: ["mask"], 4: ["text"], 5: ["mask"]
+    }  # fmt: skip
+    assert run("--task image --mask first.png@2 --start 2", "image/univs_r50_coco") == 0
+    assert [frame["index"] for frame in report(folder)["frames"]] == [2]
 
 
 def test_the_published_table_of_classes_needs_no_text_encoder(folder: Path) -> None:

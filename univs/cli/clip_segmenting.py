@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from univs import __version__
+from univs.cli.progress import counted
 from univs.cli.prompts import LinePrompt
 from univs.data.vocabulary import read_vocabulary
 from univs.errors import UserError
@@ -30,10 +31,10 @@ from univs.video.source import LostFrame, VideoSource
 
 # the task that a kind of prompt means where none is named; the first that is given counts
 TASK_OF_KIND = {"mask": "vos", "text": "rvos", "category": "vis"}
-# tasks that find objects by themselves
+# the kind that starts the objects of a task
+KIND_OF_TASK = {"vos": "mask", "pvos": "mask", "rvos": "text"}
+# tasks that find objects by themselves, of given categories or of all that they know
 FINDING_TASKS = ("vis", "vps", "vss", "image")
-# kinds that a clip cannot start from
-DRAWN_KINDS = ("point", "box", "scribble")
 
 
 class GivenPrompts:
@@ -85,6 +86,33 @@ def meant_task(name: str, prompts: Sequence[LinePrompt]) -> str:
     """The task of a command line: the one that is named, else the one that its prompts mean."""
     kinds = {prompt.kind for prompt in prompts}
     return name if name != "any" else next((task for kind, task in TASK_OF_KIND.items() if kind in kinds), name)
+
+
+def is_simple(name: str, prompts: Sequence[LinePrompt]) -> bool:
+    """Whether a task's clips read all of these prompts."""
+    task = meant_task(name, prompts)
+    kinds = {prompt.kind for prompt in prompts} - {"name"}
+    return task in (*KIND_OF_TASK, *FINDING_TASKS) and kinds <= {KIND_OF_TASK.get(task, "category")}
+
+
+def check_configuration(configured: str, name: str, prompts: Sequence[LinePrompt]) -> None:
+    """Whether the configuration's task is the one that is named, and starts from what is given.
+
+    Raises:
+        UserError: it is not, or does not.
+    """
+    meant = meant_task(name, prompts)
+    wanted = KIND_OF_TASK.get(configured, "category")
+    given = {prompt.kind for prompt in prompts} - {"name"}
+    if name in (*KIND_OF_TASK, *FINDING_TASKS) and name != configured:
+        asked = f"--task {name} was asked for"
+    elif (given or wanted != "category") and wanted not in given:
+        asked = f"starts from {wanted}, and not from {' and '.join(sorted(given)) or 'nothing'}"
+    else:
+        return
+    raise UserError(
+        f"The configuration is for the task {configured}, and {asked}; name one of configs/eval/{meant} with --config."
+    )
 
 
 class ClipRun:
@@ -165,7 +193,7 @@ class ClipRecorder:
         lines = []
         for object_id, item in sorted(self._objects.items()):
             label = " ".join(filter(None, (str(object_id), item.name, item.category)))
-            lines.append(f"{label}: seen in {self._frames[object_id]} frames")
+            lines.append(f"{label}: seen in {counted(self._frames[object_id], 'frame')}")
         return lines
 
     def __enter__(self) -> ClipRecorder:

@@ -5,6 +5,11 @@ from __future__ import annotations
 from tqdm import tqdm
 
 
+def counted(number: int, unit: str) -> str:
+    """A number with its unit: "1 frame", "2 frames"."""
+    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
+
+
 class Progress:
     """A bar with steps per second and the time left; ``title`` stands before it, ``leave`` lets it stay at the end."""
 

@@ -8,8 +8,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from univs.cli.clip_segmenting import DRAWN_KINDS, FINDING_TASKS, ClipRecorder, ClipRun, meant_task
-from univs.cli.progress import Progress
+from univs.cli.clip_segmenting import (
+    FINDING_TASKS,
+    ClipRecorder,
+    ClipRun,
+    check_configuration,
+    is_simple,
+    meant_task,
+)
+from univs.cli.progress import Progress, counted
 from univs.cli.prompts import LinePrompt, parse_prompts
 from univs.errors import UserError
 from univs.inference.loading import LoadedModel, load_model, segmenter_of
@@ -43,11 +50,12 @@ def segment_video(arguments: argparse.Namespace) -> int:
     video = open_video(arguments.video, arguments.rate) if arguments.video else None
     device = str(prepare(arguments.device, arguments.threads))
     loaded = _given_model(arguments, meant_task(task.name, prompts), device)
-    if loaded is not None and loaded.model.dense_memory is None and not _needs_session(arguments, prompts):
+    if loaded is not None and loaded.model.dense_memory is None and not _needs_session(arguments, prompts, task):
         return _segment_clips(arguments, prompts, task, loaded, video)
     if task.clips:
         missing = "needs a published model; give its --weights"
-        once = "goes through a video once; leave clicks, boxes, scribbles, --backward and sessions out"
+        once = "goes through a video once, from one kind of prompt; leave clicks, boxes, scribbles, other kinds, "
+        once += "--backward and sessions out"
         raise UserError(f"The task {task.name} ({task.title}) {missing if loaded is None else once}.")
     with _open_session(arguments, task, loaded, device, video) as session:
         for prompt in prompts:
@@ -71,6 +79,7 @@ def _segment_clips(
     arguments: argparse.Namespace, prompts: list[LinePrompt], task: Task, loaded: LoadedModel, video: VideoSource | None
 ) -> int:
     """The same with a model that sees clips."""
+    check_configuration(loaded.cfg.INFERENCE.TASK, task.name, prompts)
     run = ClipRun(arguments, prompts, loaded)
     with video:
         folder, progress = _folder(arguments, video), Progress("Segmenting", "frames")
@@ -83,10 +92,10 @@ def _segment_clips(
     return 0 if complete else INTERRUPTED
 
 
-def _needs_session(arguments: argparse.Namespace, prompts: list[LinePrompt]) -> bool:
-    """Whether a video is not simply gone through once, from masks, sentences or categories."""
-    by_hand = any(prompt.kind in DRAWN_KINDS for prompt in prompts)
-    return by_hand or bool(arguments.backward or arguments.session or arguments.save_session)
+def _needs_session(arguments: argparse.Namespace, prompts: list[LinePrompt], task: Task) -> bool:
+    """Whether a video is not simply gone through once, from masks, from sentences or from categories."""
+    once = is_simple(task.name, prompts)
+    return not once or bool(arguments.backward or arguments.session or arguments.save_session)
 
 
 def _check(arguments: argparse.Namespace, prompts: list[LinePrompt], task: Task) -> None:
@@ -165,7 +174,7 @@ def _record(
     written = recorder.close(complete)
     if not complete:
         print("Interrupted; what is finished is kept.", file=sys.stderr)
-    print(f"{count} frames in {seconds:.1f} s ({count / max(seconds, 1e-9):.1f} frames/s)")
+    print(f"{counted(count, 'frame')} in {seconds:.1f} s ({count / max(seconds, 1e-9):.1f} frames/s)")
     return written, complete
 
 

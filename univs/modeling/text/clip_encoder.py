@@ -170,6 +170,7 @@ def _hub_state(name: str) -> dict[str, Tensor]:
         f"The text encoder's weights '{name}' are read through Open CLIP, which fetches some 400 MB the first time.",
         stacklevel=2,
     )
+    before = logging.root.manager.disable
     logging.disable(logging.ERROR)  # of a machine without a network, each attempt would be told several times
     try:
         return open_clip.create_model(HUB_MODEL, pretrained=name).state_dict()
@@ -177,9 +178,9 @@ def _hub_state(name: str) -> dict[str, Tensor]:
         reason = str(error).split(". ")[0]
         raise UserError(
             f"The text encoder's weights '{name}' are not on this machine and could not be fetched ({reason}); name a "
-            f"file of CLIP {HUB_MODEL} in MODEL.UNIVS.TEXT.WEIGHTS, or, where no text but names of published classes is "
+            f"file of CLIP {HUB_MODEL} in MODEL.UNIVS.TEXT.WEIGHTS, or, where only names of published classes are "
             "asked for, the published table of classes in MODEL.UNIVS.TEXT.CLASS_EMBEDDINGS (`univs demo` takes keys "
             "as --set KEY=VALUE)."
         ) from error
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(before)
