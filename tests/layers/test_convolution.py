@@ -1,22 +1,27 @@
 """The convolution of independent samples."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 
 from univs.layers.convolution import SampleConvolution, batches_are_exact
 
 
-def test_it_is_a_convolution_with_and_without_gradients() -> None:
-    convolution = SampleConvolution(5, 7, 3, padding=1)
+@pytest.mark.parametrize(
+    "outputs, kernel, padding, bias", [(7, 3, 1, True), (1, 3, 1, True), (1, (3, 5), (0, 2), False)]
+)
+def test_it_is_a_convolution_with_and_without_gradients(outputs, kernel, padding, bias) -> None:
+    convolution = SampleConvolution(5, outputs, kernel, padding=padding, bias=bias)
     x = torch.randn(3, 5, 6, 9)
-    expected = F.conv2d(x, convolution.weight, convolution.bias, padding=1)
+    expected = F.conv2d(x, convolution.weight, convolution.bias, padding=padding)
     torch.testing.assert_close(convolution(x), expected)
     with torch.inference_mode():
         torch.testing.assert_close(convolution(x), expected.detach(), rtol=1e-4, atol=1e-5)
 
 
-def test_samples_are_independent_where_the_device_says_so() -> None:
-    convolution = SampleConvolution(24, 40, 3, padding=1)
+@pytest.mark.parametrize("outputs", [1, 40])
+def test_samples_are_independent_where_the_device_says_so(outputs) -> None:
+    convolution = SampleConvolution(24, outputs, 3, padding=1)
     x = torch.randn(16, 24, 12, 20).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         together, alone = convolution(x), torch.cat([convolution(part) for part in x.split(1)])

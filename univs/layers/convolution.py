@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -20,8 +21,27 @@ class SampleConvolution(nn.Conv2d):
         """[K, C, H, W] to [K, C', H', W']."""
         if torch.is_grad_enabled() or not _has_onednn(x):
             return super().forward(x)
-        padding, one = list(self.padding), [1, 1]
-        return torch.ops.aten.mkldnn_convolution(x, self.weight, self.bias, padding, one, one, 1)
+        if self.out_channels == 1:
+            return self._to_one_channel(x)
+        return _onednn(x, self.weight, self.bias, self.padding)
+
+    def _to_one_channel(self, x: Tensor) -> Tensor:
+        """All products of a cell first, one channel for each place of the kernel, then their sum over the places.
+
+        With one output channel, oneDNN uses a sixteenth of what it can; so it takes half the time.
+        """
+        (rows, columns), (above, left) = self.kernel_size, self.padding
+        height, width = x.shape[-2] + 2 * above - rows + 1, x.shape[-1] + 2 * left - columns + 1
+        products = _onednn(x, self.weight[0].flatten(1).t()[:, :, None, None].contiguous(), None, self.padding)
+        out = products[:, 0, :height, :width] + (0 if self.bias is None else self.bias)
+        for place in range(1, rows * columns):
+            top, start = divmod(place, columns)
+            out += products[:, place, top : top + height, start : start + width]
+        return out[:, None]
+
+
+def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None, padding: Sequence[int]) -> Tensor:
+    return torch.ops.aten.mkldnn_convolution(x, weight, bias, list(padding), [1, 1], [1, 1], 1)
 
 
 def _has_onednn(x: Tensor) -> bool:
@@ -33,7 +53,7 @@ def batches_are_exact(device: torch.device) -> bool:
     """Whether the device gives a sample the same bits alone and in batches; tried once with small convolutions."""
     generator = torch.Generator().manual_seed(0)
     with torch.inference_mode():
-        for inputs, outputs, side in ((36, 64, 16), (64, 64, 8), (24, 24, 32)):
+        for inputs, outputs, side in ((36, 64, 16), (64, 64, 8), (24, 24, 32), (24, 1, 32)):
             convolution = SampleConvolution(inputs, outputs, 3, padding=1)
             convolution.weight.data = torch.randn(convolution.weight.shape, generator=generator)
             convolution = convolution.to(device)
