@@ -18,14 +18,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from univs import compat
-from univs.errors import UserError
+from univs.cli import guarded
 from univs.runtime import add_device_argument
 
 
 def parser() -> argparse.ArgumentParser:
     """The options of the program."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--config-file", required=True, metavar="FILE", help="one of configs/eval")
+    options.add_argument("--config-file", required=True, metavar="FILE", help="one of configs/eval, or the name of one")
     options.add_argument("--weights", required=True, metavar="FILE", help="checkpoint, ours or a published one")
     options.add_argument("--benchmark", required=True, metavar="NAME", help="layout to write: `univs submission list`")
     options.add_argument("--list", required=True, type=Path, metavar="PATH", help="the benchmark's list of videos")
@@ -45,21 +45,23 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
-def evaluate(arguments: argparse.Namespace) -> None:
-    """Load the model and write the results of every video."""
+def evaluate(arguments: argparse.Namespace) -> int:
+    """Load the model and write the results of every video; returns the exit code."""
     import torch
-    from tqdm import tqdm
 
-    from univs.config import get_config
+    from univs.cli.progress import Progress
+    from univs.config import change_config
     from univs.evaluation.benchmark_run import BenchmarkFiles, BenchmarkRun
     from univs.evaluation.submissions import find_submission
     from univs.evaluation.submissions.expected import read_expected
     from univs.inference.clips.settings import clip_settings
     from univs.inference.loading import load_configured
+    from univs.inference.model_choice import find_config
     from univs.runtime import prepare
 
     submission = find_submission(arguments.benchmark)
-    cfg = get_config(arguments.config_file, arguments.options)
+    cfg = find_config(arguments.config_file)
+    change_config(cfg, arguments.options)
     videos = read_expected(arguments.list)
     files = BenchmarkFiles(videos, arguments.frames, arguments.masks, arguments.sentences, arguments.classes)
     device = prepare(arguments.device, arguments.threads)
@@ -67,19 +69,22 @@ def evaluate(arguments: argparse.Namespace) -> None:
     print(loaded.report)
     precision = {"half": torch.float16, "bfloat16": torch.bfloat16}.get(arguments.precision)
     run = BenchmarkRun(loaded.model, clip_settings(cfg), submission, files, precision)
-    for _ in tqdm(run.write(arguments.output), total=len(videos.videos), desc=arguments.benchmark, unit="video"):
-        pass
+    with Progress(arguments.benchmark, "videos") as progress:
+        for done, _ in enumerate(run.write(arguments.output), 1):
+            progress(done, len(videos.videos))
+    print(f"Wrote {arguments.output}; check it, and score it where the truth is public:")
+    print(
+        f"  univs submission check {arguments.output} --benchmark {arguments.benchmark} --truth-list {arguments.list}"
+    )
+    print(f"  univs score {arguments.benchmark} --predictions {arguments.output} --truth PATH")
+    return 0
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the program; returns its exit code, 2 for a user's mistake."""
-    try:
-        compat.apply()
-        evaluate(parser().parse_args(argv))
-    except UserError as error:
-        print(f"evaluate: {error}", file=sys.stderr)
-        return 2
-    return 0
+    compat.apply()
+    arguments = parser().parse_args(argv)
+    return guarded(lambda: evaluate(arguments), "evaluate")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +153,10 @@ def test_given_objects_keep_their_ids(tmp_path: Path, data: Path) -> None:
         ({"--benchmark": "davis2018"}, "davis2017"),
         ({"--weights": "absent.pth"}, "absent.pth"),
         ({"--benchmark": "vspw"}, "nothing for this benchmark"),
+        ({"--masks": "absent"}, "garden has no mask of an object in any frame; check --masks"),
+        ({"--config-file": "absent.yaml"}, "no model or config 'absent.yaml'"),
+        ({"INPUT.CLIP_FRAMES": None, "INFERENCE.CLASS_THRESHOLD": None, "INPUT.SQUARE_TEST": "x"}, "INPUT.SQUARE_TEST"),
+        ({"INPUT.MIN_SIZE_TEST": "48 INFERENCE.TASK vps"}, "name a vocabulary in INFERENCE.VOCABULARY"),
     ],
 )
 def test_mistakes_are_told_in_one_sentence(
@@ -160,6 +165,25 @@ def test_mistakes_are_told_in_one_sentence(
     words = _arguments(tmp_path, data, "vos/univs_r50_davis17", "davis2017", data / "list.txt")
     for option, value in change.items():
         place = words.index(option)
-        words[place : place + 2] = [option, value] if value else []
+        words[place : place + 2] = [option, *value.split()] if value else []
     assert main(words) == 2
-    assert told in capsys.readouterr().err
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith("evaluate: ") and told in error
+
+
+def test_frames_that_the_list_does_not_name_are_left_out(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = tmp_path / "frames"
+    shutil.copytree(data / "frames", frames)
+    shutil.copy(frames / "street" / "00001.jpg", frames / "street" / "00007.jpg")
+    videos = _list(tmp_path, read_vocabulary("ytvis21").names, 1)
+    words = _arguments(tmp_path, data, "vis/univs_r50_ytvis21", "youtube-vis-2021", videos)
+    words[words.index("--frames") + 1] = str(frames)
+    assert main(words) == 0
+    assert "univs score youtube-vis-2021 --predictions" in capsys.readouterr().out
+    tracks = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert tracks and all(len(track["segmentations"]) == FRAMES for track in tracks)
+    (frames / "street" / "00002.jpg").unlink()
+    assert main(words) == 2
+    assert "The frame 00002 of street is not in" in capsys.readouterr().err

@@ -6,10 +6,11 @@ A user's mistake is one sentence on the error stream and exit code 2, never a st
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tqdm import tqdm
 
@@ -41,29 +42,29 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         )
     arguments = parser.parse_args(argv)
-    return guarded(COMMANDS[arguments.command], arguments)
+    return guarded(lambda: COMMANDS[arguments.command].run(arguments))
 
 
-def guarded(command: object, arguments: argparse.Namespace) -> int:
-    """Run a command; mistakes and warnings of the user's become one line each."""
+def guarded(work: Callable[[], int], program: str = "univs") -> int:
+    """Do the work of a program; mistakes and warnings of the user's become one line each. Returns the exit code."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.showwarning = _show_warning
+        warnings.showwarning = functools.partial(_show_warning, program)
         try:
-            return command.run(arguments)
+            return work()
         except UserError as error:
-            print(f"univs: {error}", file=sys.stderr)
+            print(f"{program}: {error}", file=sys.stderr)
             return 2
         except BrokenPipeError:
             # Whoever reads the output, such as `head`, has seen enough; what Python still wants to print goes nowhere.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         except KeyboardInterrupt:
-            print("univs: interrupted.", file=sys.stderr)
+            print(f"{program}: interrupted.", file=sys.stderr)
             return INTERRUPTED
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+def _show_warning(program: str, message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
     """Warnings for users (all that are UserWarnings) as one line; others are for developers and are left out."""
     if issubclass(category, UserWarning):
-        tqdm.write(f"univs: note: {message}", file=sys.stderr)  # above a progress bar, if there is one
+        tqdm.write(f"{program}: note: {message}", file=sys.stderr)  # above a progress bar, if there is one

@@ -135,6 +135,8 @@ class ClipRun:
         if given.every:
             settings = replace(settings, discovery_interval=given.every)
         classes = given.categories or _vocabulary(settings)
+        if settings.objects not in ("masks", "sentences") and not classes:
+            raise UserError(f"The task {self.task} finds objects; name --categories, or an INFERENCE.VOCABULARY.")
         results = segment_video(
             self.loaded.model,
             _decoded(video, frames, on_step),

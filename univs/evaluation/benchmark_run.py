@@ -55,10 +55,10 @@ class BenchmarkFiles:
     classes: Path | None = None
 
     def frames_of(self, video: ExpectedVideo) -> list[Path]:
-        """Files of a video's frames, or the one of a picture.
+        """Files of a video's frames, or the one of a picture; of a list with files those that it names.
 
         Raises:
-            UserError: there are none.
+            UserError: there are none, or one of the list is missing.
         """
         place = Path(
             self.frames.format(video=video.name) if "{video}" in self.frames else f"{self.frames}/{video.name}"
@@ -67,7 +67,13 @@ class BenchmarkFiles:
         found = sorted(filter(is_picture, files), key=lambda path: natural_key(path.name))
         if not found:
             raise UserError(f"There are no frames of {video.name} in {place}; check --frames.")
-        return found
+        if video.number is None or not video.frames:
+            return found
+        by_name = {path.stem: path for path in found}
+        lacking = [name for name in video.frames if name not in by_name]
+        if lacking:
+            raise UserError(f"The frame {lacking[0]} of {video.name} is not in {place}; check --frames.")
+        return [by_name[name] for name in video.frames]
 
 
 @dataclass
@@ -84,6 +90,8 @@ class BenchmarkRun:
 
     def __post_init__(self) -> None:
         self._names = read_vocabulary(self.settings.vocabulary).names if self.settings.vocabulary else ()
+        if self.settings.objects not in ("masks", "sentences") and not self._names:
+            raise UserError("The task finds objects by category; name a vocabulary in INFERENCE.VOCABULARY.")
 
     def write(self, folder: Path) -> Iterator[str]:
         """Segment every video of the list; gives the name of each when it is written.
@@ -134,6 +142,8 @@ class BenchmarkRun:
                 masks = torch.from_numpy(np.stack([ids == identity for identity in new]))
                 labels = tuple(classes.get(identity, -1) for identity in new) if classes else ()
                 given[number] = GivenMasks(tuple(new), masks, labels)
+        if not given:
+            raise UserError(f"{self.files.masks / video.name} has no mask of an object in any frame; check --masks.")
         return given
 
     def _sentences(self, video: ExpectedVideo) -> dict[int, str]:
