@@ -35,6 +35,9 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--classes", type=Path, metavar="FILE", help="JSON with the classes of given objects")
     options.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder to write to")
     options.add_argument(
+        "--resume", action="store_true", help="keep videos whose pictures an earlier run of the same model wrote"
+    )
+    options.add_argument(
         "--precision",
         choices=("single", "half", "bfloat16"),
         default="single",
@@ -70,7 +73,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     precision = {"half": torch.float16, "bfloat16": torch.bfloat16}.get(arguments.precision)
     run = BenchmarkRun(loaded.model, clip_settings(cfg), submission, files, precision)
     with Progress(arguments.benchmark, "videos") as progress:
-        for done, _ in enumerate(run.write(arguments.output), 1):
+        for done, _ in enumerate(run.write(arguments.output, arguments.resume), 1):
             progress(done, len(videos.videos))
     print(f"Wrote {arguments.output}; check it, and score it where the truth is public:")
     print(

@@ -171,6 +171,21 @@ def test_mistakes_are_told_in_one_sentence(
     assert error.startswith("evaluate: ") and told in error
 
 
+def test_a_run_goes_on_where_it_was_interrupted(tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = _arguments(tmp_path, data, "vos/univs_r50_davis17", "davis2017", data / "list.txt")
+    assert main(words) == 0
+    pictures = sorted((tmp_path / "out").rglob("*.png"))
+    before = [path.stat().st_mtime_ns for path in pictures]
+    pictures[-1].unlink()
+    assert main(["--resume", *words]) == 0
+    kept = [path.stat().st_mtime_ns == time for path, time in zip(pictures, before, strict=True)]
+    assert kept == [True] * FRAMES + [False] * FRAMES
+    videos = _list(tmp_path, read_vocabulary("ytvis21").names, 1)
+    words = _arguments(tmp_path, data, "vis/univs_r50_ytvis21", "youtube-vis-2021", videos)
+    assert main(["--resume", *words]) == 2
+    assert "cannot be resumed" in capsys.readouterr().err
+
+
 def test_frames_that_the_list_does_not_name_are_left_out(
     tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,6 +18,7 @@ from univs.evaluation.label_pictures import read_label_map
 from univs.evaluation.submissions import Submission
 from univs.evaluation.submissions.expected import VOID, Expected, ExpectedVideo
 from univs.evaluation.submissions.pack import add_results
+from univs.evaluation.submissions.pictures import PictureWriter
 from univs.inference.clips.outputs.frame_results import (
     frame_of_answers,
     frame_of_classes,
@@ -36,6 +37,8 @@ from univs.video.images import is_picture, natural_key, read_picture
 
 # benchmarks whose lists number their classes from 0
 FROM_ZERO = ("classes", "panoptic videos")
+# kinds of submissions of pictures alone, which are whole as soon as they are written
+RESUMABLE = ("masks", "sentences", "classes")
 
 
 @dataclass(frozen=True)
@@ -93,19 +96,35 @@ class BenchmarkRun:
         if self.settings.objects not in ("masks", "sentences") and not self._names:
             raise UserError("The task finds objects by category; name a vocabulary in INFERENCE.VOCABULARY.")
 
-    def write(self, folder: Path) -> Iterator[str]:
+    def write(self, folder: Path, resume: bool = False) -> Iterator[str]:
         """Segment every video of the list; gives the name of each when it is written.
+
+        resume: leave videos alone whose pictures are all there from an earlier run of the same model.
 
         Raises:
             UserError: files are missing, or results do not fit the benchmark.
         """
+        if resume and self.submission.kind not in RESUMABLE:
+            raise UserError("The benchmark takes one list, which is written at the end; such a run cannot be resumed.")
         with self.submission.writer(folder, self._numbers()) as writer:
             for video in self.files.videos.videos.values():
                 paths = self.files.frames_of(video)
                 size = read_picture(paths[0]).shape[:2]
+                if resume and self._is_written(writer, video, size, paths):
+                    yield video.name
+                    continue
                 frames = _named(self._frames(self._segment(video, paths)), paths)
                 add_results(writer, self.submission, video, frames, size)
                 yield video.name
+
+    def _is_written(
+        self, writer: PictureWriter, video: ExpectedVideo, size: tuple[int, int], paths: Sequence[Path]
+    ) -> bool:
+        """Whether every picture of a video is there."""
+        names = video.frames or [path.stem for path in paths]
+        sentences = video.expressions if self.submission.kind == "sentences" else (None,)
+        places = [writer.path_of(video.video(size, sentence), name) for sentence in sentences for name in names]
+        return bool(places) and all(place.is_file() for place in places)
 
     def _numbers(self) -> dict[str, int]:
         """The benchmark's numbers of the classes, in the order of its own list where that has as many."""
