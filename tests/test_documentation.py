@@ -250,22 +250,6 @@ def write_frames(folder: Path) -> None:
         Image.fromarray(np.full((30, 40, 3), 90, np.uint8)).save(folder / f"{index:05d}.jpg")
 
 
-ROW = re.compile(
-    r"\| [^|]+ \| (R50|Swin-[TBL]) \| ([^|]+) \| `univs_(\w+)_stage[23]\.pth` \| `([^`]+)` \| `([^`]+)` \|"
-)
-
-
-def test_every_published_figure_has_a_configuration_that_names_it() -> None:
-    rows = ROW.findall((ROOT / "docs" / "REPRODUCE.md").read_text())
-    assert len(rows) == 40
-    for encoder, figures, weights, leaf, keys in rows:
-        path = ROOT / "configs" / "eval" / leaf
-        assert encoder.lower().replace("-", "") == weights and f"univs_{weights}_" in leaf
-        assert figures.strip() in path.read_text().splitlines()[1], leaf
-        cfg = get_config(path, keys.split())
-        assert cfg.INFERENCE.TASK == leaf.split("/")[0] and cfg.INPUT.CLIP_FRAMES == 5
-
-
 def make_example_files(folder: Path) -> None:
     """The files that the examples name, cut from the bundled clip: clip.mp4, frames/, first.png."""
     frames = folder / "frames"

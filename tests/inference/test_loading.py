@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
+import warnings
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from tests import parity
 from tests.published_file import published_state, small_model, write_config, write_published
 from univs.config import get_config
 from univs.errors import UserError
-from univs.inference.loading import load_model, load_segmenter, state_hash
+from univs.inference.loading import load_model, load_segmenter, note_of_squares, state_hash
 from univs.inference.model_choice import (
     SETTINGS_KEY,
     choose_config,
@@ -106,6 +108,19 @@ def test_the_name_follows_every_value_that_was_loaded_and_nothing_else(tmp_path:
     assert load_model(config, tmp_path / "w.pth", "cpu").name != first
     plain = load_model(config, tmp_path / "w.pth", "cpu", options=["MODEL.WEIGHTS_AVERAGED", "False"])
     assert plain.name not in (first, load_model(config, tmp_path / "w.pth", "cpu").name)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "stage", "square", "told"),
+    [("swint", 2, 0, True), ("swint", 2, 1024, False), ("swint", 3, 0, False), ("r50", 2, 0, False)],
+)
+def test_weights_of_squares_are_told(backbone: str, stage: int, square: int, told: bool) -> None:
+    source = dataclasses.replace(source_of(backbone), stage=stage)
+    cfg = get_config(None, ["INPUT.SQUARE_TEST", square])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        note_of_squares(cfg, source)
+    assert [("square of 1024" in str(each.message)) for each in caught] == [True] * told
 
 
 def test_the_hash_of_a_state_tells_names_shapes_and_kinds_apart() -> None:

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import logging
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from univs.inference.query_segmenter import QuerySegmenter
 from univs.inference.segmenter import SegmenterSettings, UniVSSegmenter
 from univs.modeling.meta_arch import UniVS
 from univs.modeling.weight_files import read_checkpoint, read_metadata
-from univs.modeling.weight_sources import WeightSource, recognised
+from univs.modeling.weight_sources import WeightSource, backbone_of, recognised
 from univs.modeling.weights import load_state
 from univs.resources import config_file, weights_file
 from univs.runtime import choose_device
@@ -152,11 +153,23 @@ def load_configured(cfg: CfgNode, weights: str | os.PathLike, device: str = "aut
 
 
 def _filled(cfg: CfgNode, source: WeightSource, device: str) -> LoadedModel:
+    note_of_squares(cfg, source)
     built = build_model(cfg)
     options = cfg.MODEL
     report = load_state(built, source, options.WEIGHTS_PARTIAL, averaged=options.WEIGHTS_AVERAGED, start=False)
     _log.info(report.summary())
     return LoadedModel(built.to(choose_device(device)), cfg, Path(source.file), report.summary())
+
+
+def note_of_squares(cfg: CfgNode, source: WeightSource) -> None:
+    """Tell that frames of other shapes than those of the training are asked of weights."""
+    title = backbone_of(source.tensors).title
+    if source.stage == 2 and title.startswith("Swin") and not cfg.INPUT.SQUARE_TEST:
+        warnings.warn(
+            f"The weights {source.file} are of stage 2 with {title}, which was trained on frames in a square of 1024 "
+            "pixels, and INPUT.SQUARE_TEST is 0; those of stage 3 take any shape.",
+            stacklevel=2,
+        )
 
 
 def build_model(cfg: CfgNode) -> nn.Module:
