@@ -38,6 +38,7 @@ from benchmarks.measuring import NoUnit, TimedSegmenter, Unit, peak_rss_mb  # no
 from benchmarks.shapes import MovingShapes  # noqa: E402
 from benchmarks.stand_in import KnowingSegmenter  # noqa: E402
 from univs import compat, runtime  # noqa: E402
+from univs.config import keys_and_values  # noqa: E402
 from univs.errors import SessionWarning, UserError  # noqa: E402
 from univs.inference.session import VideoSession  # noqa: E402
 from univs.structures import FrameResult  # noqa: E402
@@ -181,7 +182,7 @@ def _results(arguments: argparse.Namespace, device: str, shapes: MovingShapes) -
     if arguments.model == "r50":
         from benchmarks.published import PublishedModel, PublishedRun
 
-        options = [part for pair in arguments.set for part in pair.split("=", 1)]
+        options = keys_and_values(arguments.set)
         run = PublishedRun(arguments.task, shapes.size, device, arguments.weights, arguments.tracker, options)
         published = PublishedModel(run)
         return published.steps(shapes), published.stages.cpu_seconds

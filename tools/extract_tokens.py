@@ -6,7 +6,7 @@
 
 For each video two tensors of T frames are written, for torch.load: VIDEO._obj_tokens_R_E.pt [T, C, Q] and
 VIDEO._compression_mask_features_R_E.pt [T, C, height / R, width / R]. R is INFERENCE.COMPRESSION_RATIO, and every E-th
-frame is written (INFERENCE.COMPRESSION_RATIO_TEMPORAL). Keys of the configuration and new values follow --set.
+frame is written (INFERENCE.COMPRESSION_RATIO_TEMPORAL).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from univs import compat
+from univs.cli import guarded
 from univs.errors import UserError
 from univs.runtime import add_device_argument
 
@@ -45,18 +46,18 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--weights", required=True, metavar="FILE", help="checkpoint, ours or a published one")
     options.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder to write to")
     options.add_argument("--skip-existing", action="store_true", help="leave videos out whose files are there")
-    options.add_argument("--set", nargs="+", default=[], metavar="KEY VALUE", help="keys of the configuration")
+    options.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="a key of the configuration")
     add_device_argument(options)
     return options
 
 
-def extract(arguments: argparse.Namespace) -> None:
+def extract(arguments: argparse.Namespace) -> int:
     """Write the files of every video; videos that cannot be read are named in the end.
 
     Raises:
         UserError: two videos would have the same files, something of the model does not fit, or videos were left out.
     """
-    from univs.config import get_config
+    from univs.config import get_config, keys_and_values
     from univs.inference.clips.run import segment_video
     from univs.inference.clips.settings import clip_settings
     from univs.inference.loading import load_configured
@@ -65,7 +66,7 @@ def extract(arguments: argparse.Namespace) -> None:
 
     names = _names(arguments.videos)
     # the tokens do not depend on words
-    cfg = get_config(arguments.config_file, [*arguments.set, "MODEL.UNIVS.TEXT.ENCODER", "NONE"])
+    cfg = get_config(arguments.config_file, [*keys_and_values(arguments.set), "MODEL.UNIVS.TEXT.ENCODER", "NONE"])
     settings, every = clip_settings(cfg), cfg.INFERENCE.COMPRESSION_RATIO_TEMPORAL
     if settings.result != "tokens" or every < 1:
         raise UserError(f"{arguments.config_file} is not for tokens; use one of configs/eval/semantic_extraction.")
@@ -93,6 +94,7 @@ def extract(arguments: argparse.Namespace) -> None:
             print(f"{file} {list(tensor.shape)}")
     if failed:
         raise UserError(f"{len(failed)} of {len(names)} videos were left out; the files of the others are complete.")
+    return 0
 
 
 def _names(videos: Iterable[str]) -> dict[str, str]:
@@ -138,13 +140,9 @@ def _save(tensor: torch.Tensor, file: Path) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the program; returns its exit code, 2 for a user's mistake."""
-    try:
-        compat.apply()
-        extract(parser().parse_args(argv))
-    except UserError as error:
-        print(f"extract_tokens: {error}", file=sys.stderr)
-        return 2
-    return 0
+    compat.apply()
+    arguments = parser().parse_args(argv)
+    return guarded(lambda: extract(arguments), "extract_tokens")
 
 
 if __name__ == "__main__":

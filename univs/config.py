@@ -35,6 +35,18 @@ def get_config(path: str | PathLike[str] | None = None, opts: Sequence[object] =
     return cfg
 
 
+def keys_and_values(changes: Sequence[str]) -> list[str]:
+    """``KEY=VALUE`` options of a command line as [KEY, VALUE, KEY, VALUE, ...].
+
+    Raises:
+        UserError: one has no "=".
+    """
+    for change in changes:
+        if "=" not in change:
+            raise UserError(f"--set {change!r} is malformed; write KEY=VALUE.")
+    return [part for change in changes for part in change.split("=", 1)]
+
+
 def change_config(cfg: CfgNode, opts: Sequence[object]) -> None:
     """Change keys of a configuration in place, KEY VALUE KEY VALUE ...; UserError as for ``get_config``."""
     with _mistakes_in("the given options"):

@@ -29,7 +29,7 @@ def command(tmp_path) -> list[str]:
     return ["--config-file", str(config), "--weights", str(weights), "--output", str(tmp_path / "out"), "--device=cpu"]
 
 
-RATIOS = ["--set", "INFERENCE.COMPRESSION_RATIO", "16", "INFERENCE.COMPRESSION_RATIO_TEMPORAL", "2"]
+RATIOS = ["--set", "INFERENCE.COMPRESSION_RATIO=16", "--set", "INFERENCE.COMPRESSION_RATIO_TEMPORAL=2"]
 
 
 def test_tokens_of_two_videos(command, tmp_path, capsys):
@@ -59,5 +59,5 @@ def test_mistakes_are_told_in_a_sentence(command, tmp_path, capsys):
     write_video(tmp_path / "a" / "cat", 1), write_video(tmp_path / "b" / "cat", 1)
     assert main([str(tmp_path / "a" / "cat"), str(tmp_path / "b" / "cat"), *command]) == 2
     assert "2 videos are called cat" in capsys.readouterr().err
-    assert main([str(tmp_path / "a" / "cat"), *command, "--set", "INFERENCE.TASK", "vos"]) == 2
+    assert main([str(tmp_path / "a" / "cat"), *command, "--set=INFERENCE.TASK=vos"]) == 2
     assert "semantic_extraction" in capsys.readouterr().err

@@ -18,6 +18,7 @@ from univs.cli.clip_segmenting import (
 )
 from univs.cli.progress import Progress, counted
 from univs.cli.prompts import LinePrompt, parse_prompts
+from univs.config import keys_and_values
 from univs.errors import UserError
 from univs.inference.loading import LoadedModel, load_model, segmenter_of
 from univs.inference.predictor import VideoPredictor
@@ -130,17 +131,9 @@ def _given_model(arguments: argparse.Namespace, task: str, device: str) -> Loade
     """The model of the user's own weights, told in one line; None without them."""
     if not arguments.weights or not Path(arguments.weights).is_file():
         return None
-    options = [part for change in arguments.set for part in _key_and_value(change)]
-    loaded = load_model(arguments.config, arguments.weights, device, task, options)
+    loaded = load_model(arguments.config, arguments.weights, device, task, keys_and_values(arguments.set))
     print(f"univs: note: {loaded.report}", file=sys.stderr)
     return loaded
-
-
-def _key_and_value(change: str) -> tuple[str, str]:
-    key, equals, value = change.partition("=")
-    if not equals:
-        raise UserError(f"--set {change!r} is malformed; write KEY=VALUE.")
-    return key, value
 
 
 def _open_session(
