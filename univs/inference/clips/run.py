@@ -18,7 +18,6 @@ from univs.inference.clips.settings import ClipSettings
 from univs.inference.clips.stream import ClipStream
 from univs.layers.draws import Draws
 from univs.modeling.meta_arch import UniVS
-from univs.modeling.text.vocabulary import class_table
 
 REMOVED_FIRST = str.maketrans("", "", "0123456789()")
 REMOVED_THEN = str.maketrans("-/", "  ", ".,'!?\"()*#:;")
@@ -80,7 +79,7 @@ def video_seeds(
         raise UserError("There is no sentence that says what to look for.")
     embeddings, things, ranking = None, frozenset(), None
     if categories:
-        embeddings = _named_classes(model, categories)
+        embeddings = model.class_embeddings.of_names(categories, model.device)
         things = frozenset(range(len(categories)))
     elif settings.learnable and settings.vocabulary:
         embeddings = model.class_embeddings(settings.vocabulary, model.device)
@@ -106,12 +105,6 @@ def cleaned_sentence(text: str) -> str:
     if not cleaned.strip():
         raise UserError(f"The sentence {text!r} has no word.")
     return cleaned
-
-
-def _named_classes(model: UniVS, categories: Sequence[str]) -> Tensor:
-    if model.text_encoder is None:
-        raise UserError("Categories need a text encoder, and MODEL.UNIVS.TEXT.ENCODER is NONE.")
-    return class_table(model.text_encoder, categories).to(model.device)
 
 
 def input_size(video_size: tuple[int, int], settings: ClipSettings) -> tuple[int, int]:
