@@ -14,7 +14,7 @@ from univs.errors import UserError
 FOLDER = Path(__file__).parent / "vocabularies"
 STUFF = "stuff"
 # data sets with the classes of another one
-SAME_CLASSES = {"burst": "lvis", "viposeg": "vipseg"}
+SAME_CLASSES = {"burst": "lvis", "viposeg": "vipseg", "entityseg": "entityseg_panoptic"}
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ def read_vocabulary(name: str) -> Vocabulary:
 
     Raises UserError for a name that is neither, an empty file, or a word other than "stuff" behind a name.
     """
-    path = FOLDER / f"{name}.txt"
+    path = FOLDER / f"{SAME_CLASSES.get(name, name)}.txt"
     if not path.is_file():
         path = Path(name)
     if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.txt")))
+        known = ", ".join(sorted([*SAME_CLASSES, *(file.stem for file in FOLDER.glob("*.txt"))]))
         raise UserError(f"There is no vocabulary and no file '{name}'; vocabularies are {known}.")
     return parse_vocabulary(path.read_text(encoding="utf-8"), str(path))
 
@@ -44,7 +44,7 @@ def class_names(dataset: str) -> tuple[str, ...]:
 
     Raises UserError where the library has no list of them.
     """
-    return read_vocabulary(SAME_CLASSES.get(dataset, dataset)).names
+    return read_vocabulary(dataset).names
 
 
 def parse_vocabulary(text: str, source: str) -> Vocabulary:
