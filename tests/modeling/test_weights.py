@@ -78,7 +78,7 @@ def test_damaged_and_missing_files_are_told(tmp_path: Path, name: str) -> None:
 
 def test_a_tensor_alone_is_no_state(tmp_path: Path) -> None:
     torch.save(torch.ones(3), tmp_path / "w.pth")
-    with pytest.raises(UserError, match="no tensors by name"):
+    with pytest.raises(UserError, match="it is one tensor"):
         read_checkpoint(tmp_path / "w.pth")
 
 
