@@ -111,3 +111,21 @@ def test_waiting_threads_sleep_unless_the_user_said_otherwise(
     monkeypatch.setattr(runtime.os, "environ", dict(given))
     runtime.sleep_while_waiting()
     assert runtime.os.environ.get("GOMP_SPINCOUNT") == expected
+
+
+def test_work_on_one_thread_gives_the_others_back() -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+
+        @runtime.on_one_thread()
+        def inner() -> int:
+            with runtime.on_one_thread():
+                return torch.get_num_threads()
+
+        assert (inner(), torch.get_num_threads()) == (1, 2)
+        with pytest.raises(KeyError), runtime.on_one_thread():
+            raise KeyError
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -11,6 +11,9 @@ import ctypes
 import math
 import os
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,6 +131,30 @@ def set_threads(count: int | None = None) -> int:
     torch.set_num_threads(count)
     _set_opencv_threads(count)
     return count
+
+
+_on_one_thread = threading.Lock()
+
+
+@contextmanager
+def on_one_thread() -> Iterator[None]:
+    """Let PyTorch compute on one thread for a while; for work of many small steps, also as a decorator.
+
+    Two threads share such steps in hardly less time than one takes alone, and both are busy meanwhile. Only one of
+    several that ask at a time changes the number, which holds for the whole process.
+    """
+    import torch
+
+    count = torch.get_num_threads()
+    if count == 1 or not _on_one_thread.acquire(blocking=False):
+        yield
+        return
+    try:
+        torch.set_num_threads(1)
+        yield
+    finally:
+        torch.set_num_threads(count)
+        _on_one_thread.release()
 
 
 def _set_opencv_threads(count: int) -> None:

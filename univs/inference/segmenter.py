@@ -18,6 +18,7 @@ from univs.inference.mask_pieces import far_pieces, near_clicks, without_far_pie
 from univs.inference.protocol import Answer, Discovery
 from univs.modeling.dense_memory import DenseMaps
 from univs.modeling.prompt_answer import AnswerMaps, FramePrompts
+from univs.runtime import on_one_thread
 from univs.structures import (
     BoxPrompt,
     FrameFeatures,
@@ -184,6 +185,7 @@ class UniVSSegmenter:
         return DenseBank(self.settings.bank)
 
     @torch.inference_mode()
+    @on_one_thread()
     def remember(
         self, memory: DenseBank, frame_index: int, features: EncodedFrame, logits: dict[int, Tensor], permanent: bool
     ) -> None:
@@ -210,6 +212,7 @@ class UniVSSegmenter:
         memory.forget(object_ids, frames)
 
     @torch.inference_mode()
+    @on_one_thread()
     def follow(
         self, memory: DenseBank, frame_index: int, features: EncodedFrame, object_ids: Sequence[int]
     ) -> dict[int, Answer]:
