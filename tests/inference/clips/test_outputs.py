@@ -77,7 +77,7 @@ def _entries(windows: list[list[list[float]]], quality: list[float], most: int =
     for number, scores in enumerate(windows):
         state = _State(scores=scores, quality=torch.tensor(quality[: len(scores)]))
         tracks.add(state, _Clip(stop=number + 1), number, _logits(*[(0, 1)] * len(scores)))
-    (result,) = tracks.finish(state, _Clip(stop=len(windows)))
+    (result,) = tracks.finish(_Clip(stop=len(windows)))
     return [(entry.track, entry.category, round(entry.score, 4)) for entry in result.entries]
 
 
@@ -138,7 +138,7 @@ def test_the_segments_of_a_video_have_the_last_class_of_their_object():
     _map(windows, _State(scores=[[0.9, 0.0, 0.0]]), _logits((0, 4)))
     state = _State(scores=[[0.0, 0.0, 0.9]])
     _map(windows, state, _logits((0, 4)))
-    (video,) = windows.finish(state, _Clip())
+    (video,) = windows.finish(_Clip())
     # the object turned into stuff and is listed under both
     assert video.segments == (Segment(1, 2, False), Segment(3, 2, False))
 

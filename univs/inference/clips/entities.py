@@ -192,7 +192,7 @@ class FoundObjects:
             unseen = state.occurrence[:, window, None, None] == 0
             logits = logits.masked_fill(unseen, SURELY_ABSENT)
         results = self.windows.add(state, clip, first, logits)
-        return results + (self.windows.finish(state, clip) if is_last else [])
+        return results + (self.windows.finish(clip) if is_last else [])
 
     @property
     def _window_frames(self) -> int:

@@ -73,7 +73,7 @@ class PanopticWindows:
             table[row] = listed[key]
         return table
 
-    def finish(self, state: ObjectState, clip: Clip) -> list[VideoSegments]:
+    def finish(self, clip: Clip) -> list[VideoSegments]:
         """Things with the classes that they have in the end, then stuff."""
         things = ((number, self._classes[identity]) for identity, number in self._of_object.items())
         segments = [Segment(number, category, category in self.things) for number, category in things]

@@ -56,7 +56,7 @@ class TrackWindows:
         self._had_class, self._quality = F.pad(self._had_class, (0, count)), F.pad(self._quality, (0, count))
         self._runs += [MaskRuns(self._store) for _ in range(count)]
 
-    def finish(self, state: ObjectState, clip: Clip) -> list[VideoTracks]:
+    def finish(self, clip: Clip) -> list[VideoTracks]:
         """The entries of the whole video, by object, then class."""
         classes = self._sums / self._counts.clamp(min=1)
         scores = classes
