@@ -5,6 +5,9 @@ were set, and for every output its shape, the stored positions and the tolerance
 
 Folders with cases come from the environment variable UNIVS_PARITY_DIR (several with ":" between them); without it
 the project's own archives ``tests/goldens/*.tar.xz`` are unpacked into a temporary folder.
+
+The environment variable UNIVS_TEST_DEVICE says where the modules run, "cpu" (the default) or "cuda"; the tolerances
+are the same. What a user gives on the CPU (frames, samples, masks), and every draw, stays there.
 """
 
 from __future__ import annotations
@@ -31,6 +34,12 @@ from univs.layers.draws import Draws
 from univs.modeling.published_names import to_published
 
 GOLDENS = Path(__file__).parent / "goldens"
+DEVICE = torch.device(os.environ.get("UNIVS_TEST_DEVICE", "cpu"))
+if DEVICE.type == "cuda":  # the stored tolerances are those of whole float32, and of sums in a fixed order
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
 # integer tables and counters that the rule does not fill
 NOT_FILLED = ("relative_position_index", "num_batches_tracked")
 
@@ -70,7 +79,7 @@ class Case:
 
     def stored_input(self, name: str) -> Tensor:
         """The input that the rule does not make, stored as in/NAME."""
-        return torch.from_numpy(self.npz[f"in/{name}"])
+        return tensor(self.npz[f"in/{name}"])
 
     def check(self, name: str, value: Tensor | np.ndarray) -> None:
         """Assert that ``value`` (the whole tensor) agrees with the stored output ``name``."""
@@ -104,6 +113,11 @@ class Case:
 
     def __repr__(self) -> str:
         return f"Case({self.name})"
+
+
+def tensor(values: np.ndarray | Tensor | list) -> Tensor:
+    """What a test gives to a module, on the device of the tests."""
+    return torch.as_tensor(values, device=DEVICE)
 
 
 def flat_positions(total: int, count: int) -> np.ndarray:
@@ -161,7 +175,7 @@ def fill(
     weight: Callable[[str, str, tuple[int, ...]], np.ndarray] = rule.weight,
     name_of: Callable[[str], str] = to_published,
 ) -> nn.Module:
-    """Set every parameter and buffer of the state by rule, each by its published name.
+    """Set every parameter and buffer of the state by rule, each by its published name, and move to the tests' device.
 
     ``prefix`` is put before the names of the module's state ("backbone.", "pixel_decoder.", "mask_decoder.") to make
     our full names; ``name_of`` gives the published key of a full name.
@@ -170,11 +184,11 @@ def fill(
         for name, value in module.state_dict(keep_vars=True).items():
             if not name.endswith(NOT_FILLED):
                 value.copy_(torch.from_numpy(weight(tag, name_of(prefix + name), tuple(value.shape))))
-    return module
+    return module.to(DEVICE)
 
 
 class RuleDraws(Draws):
-    """Draws that depend on the purpose and the shape only; the fixed values of a case come first."""
+    """Draws that depend on the purpose and the shape only, on the CPU; the fixed values of a case come first."""
 
     def __init__(self, case: Case) -> None:
         super().__init__()

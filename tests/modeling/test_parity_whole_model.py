@@ -48,7 +48,7 @@ def _text_encoder(tag: str) -> ClipTextEncoder:
 @functools.cache
 def _class_table(tag: str, text_dim: int) -> torch.Tensor:
     rows = max(columns.stop for columns in CLASS_RANGES.values())
-    return torch.from_numpy(rule.weight(tag, "clip_cls_text_emb", (rows, text_dim)))
+    return parity.tensor(rule.weight(tag, "clip_cls_text_emb", (rows, text_dim)))
 
 
 def _options(config: dict) -> list:
@@ -70,7 +70,8 @@ def _options(config: dict) -> list:
         "LOSS.NUM_POINTS": config["train_num_points"],
         "TRAINING_PROMPTS.PUBLISHED_FEATURE_ORDER": True,
     }
-    return [part for name, value in sizes.items() for part in (f"MODEL.UNIVS.{name}", value)]
+    device = ["MODEL.DEVICE", str(parity.DEVICE)]
+    return device + [part for name, value in sizes.items() for part in (f"MODEL.UNIVS.{name}", value)]
 
 
 @functools.cache

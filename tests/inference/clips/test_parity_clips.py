@@ -42,7 +42,7 @@ def _palette(results) -> np.ndarray:
     first = 1 if min(results[0].ids) == 0 else 0
     maps = []
     for result in results:
-        masks, ids = result.masks.numpy(), np.array(result.ids) + first
+        masks, ids = result.masks.cpu().numpy(), np.array(result.ids) + first
         maps.append(np.where(masks.any(0), ids[masks.argmax(0)], 0))
     return np.stack(maps)
 
@@ -54,6 +54,6 @@ def test_parity_given_objects(case):
         frames = np.array([result.index for result in results])
         final = {"out.palette_ids": _palette(results), "out.frames": frames}
     else:
-        masks = np.stack([result.masks.numpy() for result in results], 1)
+        masks = np.stack([result.masks.cpu().numpy() for result in results], 1)
         final = {"out.exp_masks": masks * np.uint8(255), "out.exp_ids": np.array(results[0].ids)}
     _check(case, stream, final)

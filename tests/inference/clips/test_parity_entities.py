@@ -42,8 +42,8 @@ def _run(case) -> tuple[dict[str, np.ndarray], list]:
 
     def recorded(steps, state, clip, candidates):
         number = clip.first // steps.settings.stride
-        found[f"clip{number}.new_query_indices"] = candidates.queries.numpy()
-        found[f"clip{number}.new_scores"] = candidates.best.numpy()
+        found[f"clip{number}.new_query_indices"] = candidates.queries.cpu().numpy()
+        found[f"clip{number}.new_scores"] = candidates.best.cpu().numpy()
         insert(steps, state, clip, candidates)
 
     with mock.patch.object(FoundObjects, "_insert", recorded):
@@ -103,7 +103,7 @@ def test_parity_panoptic_maps(case):
     values, (*frames, segments) = _run(case)
     assert all(isinstance(frame, PanopticFrame) for frame in frames)
     assert [frame.index for frame in frames] == list(range(case.inputs["T"]))
-    values["out.panoptic"] = torch.stack([frame.ids() for frame in frames]).numpy()
+    values["out.panoptic"] = torch.stack([frame.ids() for frame in frames]).cpu().numpy()
     if "out.pred_ids" in case.npz:
         values["out.pred_ids"] = np.array(segments.tracks)
     _compare(case, values)
@@ -128,7 +128,7 @@ def test_parity_tracks_of_queries(case):
 def test_parity_semantic_maps(case):
     values, results = _run(case)
     assert [frame.index for frame in results] == list(range(case.inputs["T"]))
-    values["out.semantic"] = torch.stack([frame.classes for frame in results]).numpy()
+    values["out.semantic"] = torch.stack([frame.classes for frame in results]).cpu().numpy()
     # the reference run has prompts of class names, which nothing reads
     learnable = len(values["clip0.quality"])
     learnt = copy.copy(case)
@@ -146,12 +146,12 @@ def test_parity_semantic_maps(case):
 def test_parity_pictures(case):
     values, (result,) = _run(case)
     instances = result.instances
-    classes, scores, masks = (array.numpy() for array in (instances.classes, instances.scores, instances.masks))
+    classes, scores, masks = (array.cpu().numpy() for array in (instances.classes, instances.scores, instances.masks))
     order = _same_entries(case, classes, scores, masks)
     values["out.pred_classes"], values["out.score"], values["out.masks"] = classes[order], scores[order], masks[order]
-    values["out.boxes"] = instances.boxes.numpy()[order]
-    values["out.panoptic"] = result.panoptic.numpy()
-    values["out.sem_seg_max"], values["out.sem_seg_argmax"] = (array.numpy() for array in result.semantic.max(0))
+    values["out.boxes"] = instances.boxes.cpu().numpy()[order]
+    values["out.panoptic"] = result.panoptic.cpu().numpy()
+    values["out.sem_seg_max"], values["out.sem_seg_argmax"] = (array.cpu().numpy() for array in result.semantic.max(0))
     _compare(case, values)
     stored = [(item["id"], item["category_id"], item["isthing"]) for item in case.json["segments_infos"]]
     assert [(item.id, item.category, item.is_thing) for item in result.segments] == stored

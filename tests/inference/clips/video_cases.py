@@ -66,7 +66,7 @@ def case_config(case):
     outputs = [name for name, key in IMAGE_OUTPUTS.items() if values[f"MODEL.MASK_FORMER.TEST.{key}"]]
     options += ["INFERENCE.IMAGE_OUTPUTS", outputs]
     square = values["INPUT.LSJ_AUG.IMAGE_SIZE"] if values["INPUT.LSJ_AUG.SQUARE_ENABLED"] else 0
-    options += ["INPUT.SQUARE_TEST", square, "MODEL.DEVICE", "cpu"]
+    options += ["INPUT.SQUARE_TEST", square, "MODEL.DEVICE", str(parity.DEVICE)]
     return get_config(_leaf(case.json["official_config"]), options)
 
 
@@ -77,7 +77,7 @@ def case_settings(case) -> ClipSettings:
 
 @functools.lru_cache(maxsize=1)
 def _filled_model(tag: str, backbone: str) -> UniVS:
-    options = ["MODEL.DEVICE", "cpu", "MODEL.UNIVS.TEXT.ENCODER", "NONE"]
+    options = ["MODEL.DEVICE", str(parity.DEVICE), "MODEL.UNIVS.TEXT.ENCODER", "NONE"]
     cfg = get_config(CONFIGS / "_base" / f"backbone_{backbone}.yaml", options)
     return parity.fill(UniVS(cfg), tag, weight=rule_video.weight).eval()
 
@@ -97,7 +97,7 @@ def case_model(case) -> UniVS:
 
 @functools.cache
 def _class_table(tag: str) -> Tensor:
-    return torch.from_numpy(rule.weight(tag, "clip_cls_text_emb", (NUM_CLASSES, 640)))
+    return parity.tensor(rule.weight(tag, "clip_cls_text_emb", (NUM_CLASSES, 640)))
 
 
 def case_seeds(case) -> VideoSeeds:
