@@ -11,20 +11,20 @@ from univs.layers.deformable_attention import DeformableAttention, deformable_sa
 
 
 def _tensor(case, name, shape):
-    return torch.from_numpy(rule.tensor(case.tag, name, shape))
+    return parity.tensor(rule.tensor(case.tag, name, shape))
 
 
 @pytest.mark.parametrize("case", parity.cases("positions"))
 def test_parity_positions(case):
     config = case.config
     frames, height, width, channels = config["T"], config["h"], config["w"], config["channels"]
-    indices = torch.tensor(case.inputs["frame_indices"])
-    points = torch.from_numpy(rule.uniform(case.tag + "/pts", (6, 2)))
-    fixed = positions.clip_time_code(frames, channels)
+    indices = parity.tensor(case.inputs["frame_indices"])
+    points = parity.tensor(rule.uniform(case.tag + "/pts", (6, 2)))
+    fixed = positions.clip_time_code(frames, channels, parity.DEVICE)
     arbitrary = positions.video_time_code(indices, channels)
-    counted = positions.video_time_code(torch.arange(frames), channels)
+    counted = positions.video_time_code(torch.arange(frames, device=parity.DEVICE), channels)
 
-    case.check("sine2d", positions.grid_code(height, width, channels).expand(frames, -1, -1, -1))
+    case.check("sine2d", positions.grid_code(height, width, channels, parity.DEVICE).expand(frames, -1, -1, -1))
     case.check("fixed", positions.clip_code(height, width, fixed)[None])
     case.check("arbitrary", positions.clip_code(height, width, arbitrary)[None])
     case.check("arbitrary_default", positions.clip_code(height, width, counted)[None])
@@ -43,7 +43,7 @@ def test_parity_deformable_sampling(case):
     locations = rule.uniform(case.tag + "/loc", (rows, queries, heads, levels, points, 2)) * 1.4 - 0.2
     weights = _tensor(case, "attn", (rows, queries, heads, levels * points)).softmax(-1)
     weights = weights.view(rows, queries, heads, levels, points)
-    locations = torch.from_numpy(locations)
+    locations = parity.tensor(locations)
     case.check("output", deformable_sampling(value, sizes, locations, weights))
 
 
@@ -55,7 +55,7 @@ def test_parity_deformable_attention(case):
     attention = DeformableAttention(config["d_model"], config["heads"], len(sizes), config["points"])
     parity.fill(attention, case.tag, "pixel_decoder.layers.0.self_attn.")
     shape = (2, cells, config["d_model"])
-    reference = torch.from_numpy(rule.uniform(case.tag + "/ref", (2, cells, 1, 2)))
+    reference = parity.tensor(rule.uniform(case.tag + "/ref", (2, cells, 1, 2)))
     with torch.no_grad():
         output = attention(_tensor(case, "query", shape), reference, _tensor(case, "input", shape), sizes)
     case.check("output", output)

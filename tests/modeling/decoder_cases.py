@@ -56,7 +56,7 @@ def case_features(case, frames: int) -> FrameFeatures:
 
     def tensor(name: str, stride: int, scale: float = 1.0) -> Tensor:
         shape = (frames, dim, size[0] // stride, size[1] // stride)
-        return torch.from_numpy(rule.tensor(case.tag, name, shape, scale))
+        return parity.tensor(rule.tensor(case.tag, name, shape, scale))
 
     levels = [tensor(f"level_{number}", stride) for number, stride in enumerate(STRIDES)]
     return FrameFeatures(levels, tensor("mask_features", 4, 0.8), size, size)
@@ -72,7 +72,7 @@ def clip_features(features: FrameFeatures, first: int, frames: int) -> FrameFeat
 def class_table(case) -> Tensor:
     """Text embeddings of all classes."""
     rows = max(columns.stop for columns in CLASS_RANGES.values())
-    return torch.from_numpy(rule.weight(case.tag, "clip_cls_text_emb", (rows, case.config["text_dim"])))
+    return parity.tensor(rule.weight(case.tag, "clip_cls_text_emb", (rows, case.config["text_dim"])))
 
 
 def check_prediction(case, prediction: ClipPrediction, prefix: str = "") -> None:

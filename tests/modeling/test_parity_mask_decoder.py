@@ -33,8 +33,8 @@ def _prompts(case, decoder, features):
     sources, text = decoder.sources(features).maps, decoder.prompt_encoder.text
     if inputs["task"] == "grounding":
         count, width = inputs["expressions"], case.config["text_dim"]
-        words = torch.from_numpy(rule.tensor(case.tag, "exp_words", (count, 77, 1, width), 0.5))
-        sentences = torch.from_numpy(rule.tensor(case.tag, "exp_sentence", (count, 1, width), 0.5))
+        words = parity.tensor(rule.tensor(case.tag, "exp_words", (count, 77, 1, width), 0.5))
+        sentences = parity.tensor(rule.tensor(case.tag, "exp_sentence", (count, 1, width), 0.5))
         return text.expressions(words[:, :, 0], sentences[:, 0], sources)
     return text.categories(_category_embeddings(case), sources)
 

@@ -22,16 +22,16 @@ def _is_memory(case):
 
 def _known(case, clip: int) -> KnownMasks:
     """Masks that the description of the case calls known in this clip."""
-    config, first_frames = case.config, torch.tensor(case.inputs["first_frames"])
+    config, first_frames = case.config, parity.tensor(case.inputs["first_frames"])
     frames, stride, start = config["T"], config["stride"], clip * config["stride"]
-    masks = torch.from_numpy(rule.masks(case.tag, len(first_frames), config["video_frames"], config["H"], config["W"]))
-    index = torch.arange(config["video_frames"])
+    masks = parity.tensor(rule.masks(case.tag, len(first_frames), config["video_frames"], config["H"], config["W"]))
+    index = torch.arange(config["video_frames"], device=parity.DEVICE)
     known = index >= first_frames[:, None]
     annotated = index == first_frames[:, None]
     known = annotated if clip == 0 else known & (index < start + frames - stride) | annotated
     masks = masks & known[:, :, None, None]
     covered = slice(max(0, start - config["num_prev_frames_memory"]), start + frames)
-    boxes = torch.from_numpy(rule.boxes(masks.numpy()))
+    boxes = parity.tensor(rule.boxes(masks.cpu().numpy()))
     return KnownMasks(masks[:, covered].float(), boxes[:, covered], first_frames)
 
 

@@ -20,7 +20,7 @@ def _inputs(case):
     frames = int(re.search(r"T=(\d+)", text).group(1))
     height, width = case.config["H"], case.config["W"]
     shapes = [(frames, c, height // s, width // s) for c, s in zip(channels, (4, 8, 16, 32), strict=True)]
-    maps = {n: torch.from_numpy(rule.tensor(case.tag, n, shape)).relu() for n, shape in zip(NAMES, shapes, strict=True)}
+    maps = {n: parity.tensor(rule.tensor(case.tag, n, shape)).relu() for n, shape in zip(NAMES, shapes, strict=True)}
     return dict(zip(NAMES, channels, strict=True)), maps
 
 

@@ -22,11 +22,11 @@ def _frame(case) -> PromptFrame:
     config = case.config
     dim, size = config["hidden_dim"], (config["h"], config["w"])
     if config["position_embedding"] == "FixedT":
-        time = clip_time_code(config["T"], dim)[config["key_frame"]]
+        time = clip_time_code(config["T"], dim, parity.DEVICE)[config["key_frame"]]
     else:
-        time = video_time_code(torch.tensor([config["frame_index_of_key"]]), dim)[0]
-    source = torch.from_numpy(rule.tensor(case.tag, "prompt_feat", (1, dim, *size)))[0]
-    return PromptFrame(source, grid_code(*size, dim) + time[:, None, None], time)
+        time = video_time_code(parity.tensor([config["frame_index_of_key"]]), dim)[0]
+    source = parity.tensor(rule.tensor(case.tag, "prompt_feat", (1, dim, *size)))[0]
+    return PromptFrame(source, grid_code(*size, dim, parity.DEVICE) + time[:, None, None], time)
 
 
 def _check(case, name, tokens):
@@ -38,8 +38,8 @@ def _check(case, name, tokens):
 @pytest.mark.parametrize("case", parity.cases("prompt_encoder_"))
 def test_parity_points(case):
     frame, settings = _frame(case), VisualPromptSettings(tokens=case.config["points_per_prompt"])
-    points = torch.tensor(case.inputs["points"]).unsqueeze(1)
-    tokens = encode_points(points, torch.ones(len(points), 1, dtype=torch.int64), frame, settings)
+    points = parity.tensor(case.inputs["points"]).unsqueeze(1)
+    tokens = encode_points(points, torch.ones(len(points), 1, dtype=torch.int64, device=parity.DEVICE), frame, settings)
     case.check("point_eval_coords", points[:, 0] * tokens.valid[:, None])
     _check(case, "point_eval", tokens)
 

@@ -54,7 +54,7 @@ def _video_targets(case, video: int, count: int) -> Targets:
         _add_class_prompts(target, len(classes))
     if "expression_prompts" in inputs:
         _add_expressions(case, target, tag)
-    return target
+    return target.to(parity.DEVICE)
 
 
 def _add_class_prompts(target: Targets, classes: int) -> None:
@@ -104,14 +104,14 @@ def test_parity_training(case):
 def test_parity_long_video_memory(case):
     config, draws = case.config, parity.RuleDraws(case)
     target = _targets(case)[0]
-    target.prompt_obj_ids = torch.arange(len(target.labels))
+    target.prompt_obj_ids = torch.arange(len(target.labels), device=parity.DEVICE)
     size = config["H"] // 8, config["W"] // 8
     shape = (size[0] * size[1], config["T"], config["hidden_dim"])
-    cells, codes = (torch.from_numpy(rule.tensor(case.tag, name, shape)) for name in ("level_2", "pos_2"))
+    cells, codes = (parity.tensor(rule.tensor(case.tag, name, shape)) for name in ("level_2", "pos_2"))
 
     def encode(masks, boxes, frame, frame_index):
         maps = [values[:, frame].t().unflatten(1, size) for values in (cells, codes)]
-        time = video_time_code(torch.tensor([frame_index]), config["hidden_dim"])[0]
+        time = video_time_code(parity.tensor([frame_index]), config["hidden_dim"])[0]
         settings = VisualPromptSettings(tokens=config["points_per_prompt"])
         return encode_masks(masks, boxes, PromptFrame(*maps, time), settings, draws)
 

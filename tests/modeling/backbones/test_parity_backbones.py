@@ -25,8 +25,8 @@ def test_parity_backbone(case):
     kind = re.search(r"univs_(r50|swin[tbl])", case.config["config"].lower()).group(1)
     backbone = parity.fill(BUILDERS[kind](), case.tag, "backbone.").eval()
     frames = int(re.search(r"T=(\d+)", case.inputs["images"]).group(1))
-    images = torch.from_numpy(rule.image(case.tag, frames, case.config["H"], case.config["W"])).float()
-    mean, std = (torch.tensor(case.config[key]).view(-1, 1, 1) for key in ("pixel_mean", "pixel_std"))
+    images = parity.tensor(rule.image(case.tag, frames, case.config["H"], case.config["W"])).float()
+    mean, std = (parity.tensor(case.config[key]).view(-1, 1, 1) for key in ("pixel_mean", "pixel_std"))
     with torch.no_grad():
         outputs = backbone((images - mean) / std)
     assert sorted(outputs) == sorted(case.outputs)

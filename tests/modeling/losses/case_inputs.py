@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tests import rule
+from tests import parity, rule
 from univs.config import get_config
 from univs.modeling.settings import class_ranges
 from univs.structures import ClipPrediction, Targets
@@ -55,7 +55,7 @@ def _video_targets(case, video: int, count: int) -> Targets:
         expressions = torch.arange(count) // 2
         target.ids = torch.where(visible, expressions[:, None], -1)
         target.prompt_obj_ids = expressions[target.prompt_obj_ids]
-    return target
+    return target.to(parity.DEVICE)
 
 
 def _add_class_prompts(target: Targets) -> None:
@@ -79,7 +79,7 @@ def _layer(case, number: int) -> ClipPrediction:
     videos, frames = len(case.inputs["objects_per_video"]), config["T"]
 
     def tensor(name: str, *shape: int, scale: float = 1.0) -> Tensor:
-        return torch.from_numpy(rule.tensor(case.tag, f"{name}{number}", (videos, queries, *shape), scale))
+        return parity.tensor(rule.tensor(case.tag, f"{name}{number}", (videos, queries, *shape), scale))
 
     rows = max(columns.stop for columns in CLASS_RANGES.values())
     embeddings = tensor("embds", frames, config["C"])

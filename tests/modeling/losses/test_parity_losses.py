@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import pytest
-import torch
 import torch.nn.functional as F
 
 from tests import parity, rule
@@ -66,8 +65,8 @@ def test_parity_inter_clip(case):
 def _inter_clip_part(case, layer: int, clip: int, part: int) -> Embeddings:
     rows, channels = (int(number) for number in re.search(r"\((\d+),(\d+)\)", case.inputs["embeddings"]).groups())
     count = int(re.search(r"\*(\d+)\)", case.inputs["ids"]).group(1))
-    values = torch.from_numpy(rule.tensor(case.tag, f"clip{clip}_l{layer}_p{part}", (rows, channels)))
-    identities = torch.from_numpy(rule.uniform(f"{case.tag}/clip{clip}_p{part}", (rows,)) * count).floor().long()
+    values = parity.tensor(rule.tensor(case.tag, f"clip{clip}_l{layer}_p{part}", (rows, channels)))
+    identities = parity.tensor(rule.uniform(f"{case.tag}/clip{clip}_p{part}", (rows,)) * count).floor().long()
     return Embeddings(F.layer_norm(values, (channels,)), identities)
 
 

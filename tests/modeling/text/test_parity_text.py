@@ -39,10 +39,10 @@ def test_parity_templates(case, tokenizer):
 @pytest.mark.parametrize("case", parity.cases("text_encoder"))
 def test_parity_text_encoder(case):
     tower = parity.fill(build_tower(), case.tag, "lang_encoder.", name_of=str)
-    encoder = ClipTextEncoder(tower=tower)
+    encoder = ClipTextEncoder(tower=tower).to(parity.DEVICE)
     expressions, frames = case.inputs["expressions"], case.config["frames"]
     chosen = [expression_sentences(text)[number] for text in expressions for number in case.config["templates_used"]]
-    rows = encoder.tokenizer.rows(chosen)
+    rows = encoder.tokenizer.rows(chosen).to(parity.DEVICE)
     case.check("words", encoder.features(rows))
     case.check("sentence", encoder.sentence_features(rows))
     words, used = encoder.tokens(expressions)
