@@ -154,7 +154,7 @@ class QuerySegmenter:
     ) -> None:
         """Store masks [h4, w4] by object id, as tokens."""
         for object_id, mask in logits.items():
-            memory.write(frame_index, object_id, self.follower.tokens(features, mask), permanent)
+            memory.write(frame_index, object_id, self.follower.tokens(features, mask.to(self.model.device)), permanent)
 
     def forget(
         self, memory: TokenBank, object_ids: Sequence[int] | None = None, frames: Sequence[int] | None = None

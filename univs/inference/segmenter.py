@@ -194,7 +194,7 @@ class UniVSSegmenter:
             height, width = features.dense.keys.shape[-2:]
             empty = torch.zeros(1, 2 * height, 2 * width, device=self.device)
             features.blank = self.model.dense_memory.values(features.dense, empty)[0].flatten(1).t().contiguous()
-        masks = torch.stack(list(logits.values()))
+        masks = torch.stack(list(logits.values())).to(self.device)
         stored = dense_following.object_values(self.model.dense_memory, features.dense, features.blank, masks)
         seen = zip(logits, masks, stored, stabilities(masks), cell_boxes(masks), strict=True)
         for object_id, mask, values, score, box in seen:
