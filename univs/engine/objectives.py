@@ -123,7 +123,7 @@ class AnsweringObjective(Objective):
         for i, sample in enumerate(batch):
             names = self.names.draw(sample)
             id_map = sample["id_map"][0].to(maps.coarse.device)
-            logits = self.model.prompt_answer.text_heat(maps.frame(i), self.names.embed(names))[0]
+            logits = self.model.prompt_answer.text_heat(maps.frame(i), self.names.embed(names).to(id_map.device))[0]
             labels = torch.stack([_named_area(id_map, sample["categories"], name, logits.shape[-2:]) for name in names])
             known = (id_map != UNKNOWN) & ((id_map > 0) if sample["partial_annotation"] else True)
             weight = F.adaptive_avg_pool2d(known.float()[None], logits.shape[-2:])
@@ -139,9 +139,8 @@ class AnsweringObjective(Objective):
         others = torch.stack([o.others for o in objects]).to(maps.coarse.device)
         mask_terms, dice_terms, other_terms, overlap_terms = [], [], [], []
         for turn in range(self.rounds):
-            prompts = torch.stack(
-                [self.model.prompt_answer.prompt_maps(maps.frame(o.picture), o.prompts) for o in objects]
-            )
+            given = [(maps.frame(o.picture), o.prompts.to(targets.device)) for o in objects]
+            prompts = torch.stack([self.model.prompt_answer.prompt_maps(*pair) for pair in given])
             logits = self.model.prompt_answer(prompts, context)
             mask_terms.append(hard_pixel_cross_entropy(logits[:, 0], targets, known, 0.5))
             dice_terms.append(dice_loss(logits[:, 0], targets, known))
