@@ -6,7 +6,7 @@ import torch
 
 from univs.config import get_config
 from univs.errors import UserError
-from univs.inference.dense_bank import BankSettings, DenseBank, cell_boxes
+from univs.inference.dense_bank import BankSettings, DenseBank, ObjectValues, cell_boxes
 from univs.inference.loading import build_model, load_segmenter
 from univs.inference.segmenter import SegmenterSettings, UniVSSegmenter, network_size, points_along, stabilities
 from univs.resources import config_file
@@ -120,7 +120,10 @@ def test_values_are_those_of_the_whole_frame(segmenter, frames):
     segmenter.remember(memory, 0, features, {1: mask}, permanent=True)
     with torch.inference_mode():
         whole = segmenter.model.dense_memory.values(features.dense, torch.where(mask > 0, mask.sigmoid(), 0)[None])[0]
-    torch.testing.assert_close(memory.objects[1].values[0], whole.flatten(1).t(), rtol=1e-4, atol=1e-5)
+    own = memory.objects[1].values[0]
+    stored = memory.frames[0].blank.clone()
+    stored[own.part] = own.values
+    torch.testing.assert_close(stored, whole.permute(1, 2, 0), rtol=1e-4, atol=1e-5)
 
 
 def test_network_sizes():
@@ -131,13 +134,30 @@ def test_network_sizes():
 
 def test_bank_keeps_what_is_confident_on_frames_common_to_all():
     bank = DenseBank(BankSettings(window=1, kept=2, interval=3, confidence=0.5))
-    keys, values = torch.randn(2, 4, 4), torch.randn(16, 3)
-    bank.write(0, keys, 1, values, True, 1.0)
-    for frame in range(1, 12):
-        bank.write(frame, keys, 1, values, False, 0.1 if frame == 6 else 0.9)
+    for frame in range(12):
+        bank.share(frame, torch.randn(2, 4, 4), torch.randn(4, 4, 3))
+        values = ObjectValues((1, 1, 3, 4), torch.randn(2, 3, 3))
+        bank.write(frame, 1, values, permanent=frame == 0, score=0.1 if frame == 6 else 0.9)
+        assert set(bank.frames) == {f for f, _ in bank.objects[1].frames}
     assert [f for f, _ in bank.objects[1].frames] == [0, 3, 9, 11]  # every third, but the doubtful one
     bank.forget([1], [9])
     assert [f for f, _ in bank.objects[1].frames] == [0, 3, 11]
+
+
+def test_an_object_is_looked_for_where_its_sides_go():
+    bank = DenseBank(BankSettings())
+    bank.share(0, torch.randn(2, 4, 4), torch.randn(4, 4, 3))
+    bank.write(0, 1, ObjectValues((0, 0, 0, 0), torch.randn(0, 0, 3)), permanent=True, score=1.0)
+    for box, speeds in [
+        ((10, 10, 20, 20), (0, 0, 0, 0)),
+        ((10, 13, 20, 23), (0, 0, 0, 3)),  # to the right
+        ((8, 13, 19, 23), (2, 0, 0, 2)),  # upwards; the speed to the right fades
+        (None, (2, 0, 0, 2)),
+        ((8, 12, 19, 23), (1, 1, 0, 1)),
+    ]:
+        bank.place(1, box)
+        assert bank.objects[1].speeds == speeds
+        assert bank.objects[1].missing == (box is None)
 
 
 def test_boxes_of_cells():

@@ -1,4 +1,4 @@
-"""What a session remembers for the dense memory: keys shared by all objects, values of each object.
+"""What a session remembers for the dense memory: what all objects share of a frame, and the values of each object.
 
 Frames the user made are permanent until forgotten; of the others an object keeps the last one and a few chosen ones, so
 that the bank is bounded by its settings, never by the length of the video.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -18,6 +19,7 @@ from univs.modeling.prompt_encoder import VisualTokens
 Remembered = tuple[int, bool]  # a frame, and whether it is permanent
 Frames = tuple[Remembered, ...]
 Box = tuple[int, int, int, int]  # top, left, bottom, right (exclusive) in cells of stride 8
+Sides = tuple[int, int, int, int]  # cells by which the sides of a box go outward, in the same order
 
 
 @dataclass(frozen=True)
@@ -45,15 +47,34 @@ class BankSettings:
         return self.window, self.wide_window
 
 
+class SharedFrame(NamedTuple):
+    """What all objects share of a remembered frame: keys, and the values [h8, w8, C] where no object is (`blank`)."""
+
+    keys: RememberedKeys
+    blank: Tensor
+
+
+class ObjectValues(NamedTuple):
+    """Values [h, w, C] of the cells of a box in which an object is; elsewhere the frame's blank ones hold."""
+
+    box: Box
+    values: Tensor
+
+    @property
+    def part(self) -> tuple[slice, slice]:
+        """The box in a frame."""
+        return slice(self.box[0], self.box[2]), slice(self.box[1], self.box[3])
+
+
 @dataclass
 class ObjectMemory:
-    """Values [cells, C] of one object by frame, and which of the frames are permanent or kept.
+    """Values of one object by frame, and which of the frames are permanent or kept.
 
     scattered: permanent frames that show it in pieces far apart. tokens: of its masks in the permanent frames and the
-    last one, where the model has queries.
+    last one, where the model has queries. speeds: how far each side of its box went outward in a frame lately.
     """
 
-    values: dict[int, Tensor] = field(default_factory=dict)
+    values: dict[int, ObjectValues] = field(default_factory=dict)
     tokens: dict[int, VisualTokens] = field(default_factory=dict)
     permanent: set[int] = field(default_factory=set)
     scattered: set[int] = field(default_factory=set)
@@ -61,7 +82,7 @@ class ObjectMemory:
     last: int | None = None
     box: Box | None = None
     missing: int = 0
-    speed: int = 0
+    speeds: Sides = (0, 0, 0, 0)
 
     @property
     def frames(self) -> Frames:
@@ -70,24 +91,27 @@ class ObjectMemory:
 
 
 class DenseBank:
-    """Keys by frame and objects by id."""
+    """What is shared by frame, and objects by id."""
 
     def __init__(self, settings: BankSettings) -> None:
         self.settings = settings
-        self.keys: dict[int, RememberedKeys] = {}
+        self.frames: dict[int, SharedFrame] = {}
         self.objects: dict[int, ObjectMemory] = {}
 
-    def write(self, frame: int, keys: Tensor, object_id: int, values: Tensor, permanent: bool, score: float) -> None:
-        """Remember an object's values [cells, C] of a frame with keys [C', h8, w8]; drop what is over the budget."""
-        if frame not in self.keys:
-            self.keys[frame] = RememberedKeys.of(keys)
+    def share(self, frame: int, keys: Tensor, blank: Tensor) -> None:
+        """Take in what all objects share of a frame that `write` will be given: keys [C', h8, w8], blank values."""
+        if frame not in self.frames:
+            self.frames[frame] = SharedFrame(RememberedKeys.of(keys), blank)
+
+    def write(self, frame: int, object_id: int, values: ObjectValues, permanent: bool, score: float) -> None:
+        """Remember an object's values in a frame; drop what is over the budget."""
         item = self.objects.setdefault(object_id, ObjectMemory())
         item.values[frame] = values
         if permanent:
             item.permanent.add(frame)
         else:
             self._evict(item, frame, score)
-        self._drop_unused_keys()
+        self._drop_unused_frames()
 
     def _evict(self, item: ObjectMemory, frame: int, score: float) -> None:
         previous, item.last = item.last, frame
@@ -110,8 +134,8 @@ class DenseBank:
         item = self.objects[object_id]
         item.missing = 0 if box is not None else item.missing + 1
         if box is not None and item.box is not None:
-            moved = max(abs(new - old) for new, old in zip(box, item.box, strict=True))
-            item.speed = max(moved, item.speed - 1)
+            outward = (item.box[0] - box[0], item.box[1] - box[1], box[2] - item.box[2], box[3] - item.box[3])
+            item.speeds = tuple(max(now, before - 1, 0) for now, before in zip(outward, item.speeds, strict=True))
         item.box = box or item.box
 
     def forget(self, object_ids: Sequence[int] | None = None, frames: Sequence[int] | None = None) -> None:
@@ -130,21 +154,21 @@ class DenseBank:
                 item.scattered.discard(f)
                 item.kept = [k for k in item.kept if k != f]
                 item.last = None if item.last == f else item.last
-        self._drop_unused_keys()
+        self._drop_unused_frames()
 
-    def _drop_unused_keys(self) -> None:
+    def _drop_unused_frames(self) -> None:
         used = {f for item in self.objects.values() for f in item.values}
-        for f in [f for f in self.keys if f not in used]:
-            del self.keys[f]
+        for f in [f for f in self.frames if f not in used]:
+            del self.frames[f]
 
     def report(self) -> dict[str, int]:
-        """Frames with keys, objects, and bytes held."""
-        tensors = [t for k in self.keys.values() for t in k]
-        tensors += [v for item in self.objects.values() for v in item.values.values()]
+        """Frames, objects, and bytes held."""
+        tensors = [t for shared in self.frames.values() for t in (*shared.keys, shared.blank)]
+        tensors += [stored.values for item in self.objects.values() for stored in item.values.values()]
         parts = [part for item in self.objects.values() for part in item.tokens.values()]
         tensors += [t for part in parts for t in (part.features, part.positions)]
         return {
-            "frames": len(self.keys),
+            "frames": len(self.frames),
             "objects": len(self.objects),
             "bytes": sum(t.numel() * t.element_size() for t in tensors),
         }

@@ -8,12 +8,13 @@ sizes, and those of one size are decoded together.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from univs.inference.dense_bank import Box, DenseBank, Frames, ObjectMemory, cell_boxes
+from univs.inference.dense_bank import Box, DenseBank, Frames, ObjectMemory, ObjectValues, Sides, cell_boxes
 from univs.inference.dense_search import TiledAffinity, search
 from univs.layers.convolution import batches_are_exact
 from univs.modeling.dense_memory import DenseMaps, DenseMemory
@@ -47,9 +48,10 @@ def follow(
     for object_id, region in regions.items():
         wanted.setdefault(bank.objects[object_id].frames, []).append(region)
     affinities = search(memory, bank, maps.keys[0], wanted)
+    tables = {frames: ValueTable(bank, frames) for frames in wanted}
     out: dict[int, DenseReading] = {}
     for batch in _batches(regions, maps.keys.device):
-        read = torch.stack([_read(bank.objects[i], affinities, regions[i]) for i in batch]).permute(0, 3, 1, 2)
+        read = torch.stack([_read(bank.objects[i], tables, affinities, regions[i]) for i in batch]).permute(0, 3, 1, 2)
         out.update(zip(batch, _decode(memory, maps, read, [regions[i] for i in batch], codes), strict=True))
     return {object_id: out[object_id] for object_id in object_ids}
 
@@ -64,39 +66,59 @@ def _batches(regions: Mapping[int, Box], device: torch.device) -> Iterator[list[
         yield from (members[start : start + most] for start in range(0, len(members), most))
 
 
-def object_values(memory: DenseMemory, maps: DenseMaps, blank: Tensor, masks: Tensor) -> list[Tensor]:
-    """What is stored of K objects with mask logits [K, h4, w4]: values [cells, C] each.
+class ValueTable:
+    """Values of all cells of a set of remembered frames, one frame after the other, for one object at a time."""
 
-    Where the object surely is not, they are those of an empty mask, ``blank`` [cells, C], which all objects share; only
-    the rest is computed, for regions of one size together.
+    def __init__(self, bank: DenseBank, frames: Frames) -> None:
+        self._blanks = {frame: bank.frames[frame].blank for frame, _ in frames}
+        self._table = torch.stack(list(self._blanks.values()))
+
+    @contextmanager
+    def of(self, item: ObjectMemory) -> Iterator[Tensor]:
+        """The table [cells, C] of an object; it holds within this context."""
+        stored = [item.values[frame] for frame in self._blanks]
+        for whole, own in zip(self._table, stored, strict=True):
+            whole[own.part].copy_(own.values)
+        yield self._table.flatten(0, 2)
+        for whole, own, blank in zip(self._table, stored, self._blanks.values(), strict=True):
+            whole[own.part].copy_(blank[own.part])
+
+
+def object_values(memory: DenseMemory, maps: DenseMaps, masks: Tensor) -> list[ObjectValues]:
+    """What is stored of K objects with mask logits [K, h4, w4].
+
+    Where an object surely is not, its values are those of an empty mask, which all objects share; the rest is computed
+    here, for regions of one size together.
     """
     height, width = maps.keys.shape[-2:]
     boxes = cell_boxes(masks, CODE_REACH, above=ALMOST_ABSENT)
-    regions = {index: _fitted(box, CODE_REACH, height, width) for index, box in enumerate(boxes) if box is not None}
-    out = [blank] * len(masks)
+    regions = {
+        index: _fitted(box, (CODE_REACH,) * 4, height, width) for index, box in enumerate(boxes) if box is not None
+    }
+    nothing = ObjectValues((0, 0, 0, 0), masks.new_empty(0, 0, 4 + memory.settings.code_dim))
+    out = [nothing] * len(masks)
     for batch in _batches(regions, maps.keys.device):
         parts = torch.stack([_cut(masks[index], regions[index], 2) for index in batch])
         parts = torch.where(parts > ALMOST_ABSENT, parts.sigmoid(), 0)
         context = _cut_each(maps.code_context, [regions[index] for index in batch], 1)
         values = memory.values(replace(maps, code_context=context), parts).permute(0, 2, 3, 1)
         for index, found in zip(batch, values, strict=True):
-            out[index] = _pasted(blank, found, boxes[index], regions[index], width)
+            out[index] = ObjectValues(boxes[index], _within(boxes[index], found, regions[index]))
     return out
 
 
-def _pasted(blank: Tensor, values: Tensor, box: Box, region: Box, width: int) -> Tensor:
-    """``blank`` [cells, C] with the values [h, w, C] of a region put in where they lie in the box."""
-    table = blank.clone()
-    top, left, bottom, right = box
-    rows, columns = slice(top - region[0], bottom - region[0]), slice(left - region[1], right - region[1])
-    table.view(-1, width, table.shape[1])[top:bottom, left:right] = values[rows, columns]
-    return table
+def _within(box: Box, values: Tensor, region: Box) -> Tensor:
+    """The values in a box, of those [h, w, C] in a region round it, as a tensor of their own."""
+    rows, columns = slice(box[0] - region[0], box[2] - region[0]), slice(box[1] - region[1], box[3] - region[1])
+    return values[rows, columns].clone(memory_format=torch.contiguous_format)
 
 
-def _read(item: ObjectMemory, affinities: Mapping[Frames, TiledAffinity], region: Box) -> Tensor:
+def _read(
+    item: ObjectMemory, tables: Mapping[Frames, ValueTable], affinities: Mapping[Frames, TiledAffinity], region: Box
+) -> Tensor:
     """What an object's rows of the affinity to its frames carry here: [h, w, C]."""
-    table = torch.cat([item.values[f] for f, _ in item.frames])
-    read = affinities[item.frames].rows(region).read(table)
+    with tables[item.frames].of(item) as table:
+        read = affinities[item.frames].rows(region).read(table)
     return read.view(region[2] - region[0], region[3] - region[1], -1)
 
 
@@ -129,13 +151,15 @@ def _region(item: ObjectMemory, margin: int, height: int, width: int) -> Box:
     """Where an object can be: its last box and a margin for its speed, growing while it is missing."""
     if item.box is None:
         return 0, 0, height, width
-    return _fitted(item.box, margin + min(item.speed, LARGEST_SPEED) + min(item.missing, MISSING_REACH), height, width)
+    margin += min(item.missing, MISSING_REACH)
+    top, left, bottom, right = (margin + min(speed, LARGEST_SPEED) for speed in item.speeds)
+    return _fitted(item.box, (top, left, bottom, right), height, width)
 
 
-def _fitted(box: Box, margin: int, height: int, width: int) -> Box:
-    """A box with a margin, in a region of the next greater size that lies in the frame; its sides are even."""
-    top, bottom = _fitted_side(box[0] - margin, box[2] + margin, height)
-    left, right = _fitted_side(box[1] - margin, box[3] + margin, width)
+def _fitted(box: Box, margins: Sides, height: int, width: int) -> Box:
+    """A box with margins, in a region of the next greater size that lies in the frame; its sides are even."""
+    top, bottom = _fitted_side(box[0] - margins[0], box[2] + margins[2], height)
+    left, right = _fitted_side(box[1] - margins[1], box[3] + margins[3], width)
     return top, left, bottom, right
 
 

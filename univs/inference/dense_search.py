@@ -68,7 +68,7 @@ class _Tile:
         query = keys[:, box[0] : box[2], box[1] : box[3]].flatten(1).t()
         self.table = keys.new_empty(len(query), ends[-1])
         for seen, columns in self.columns.items():
-            similarity_to(query, bank.keys[seen[0]], searched[seen], scale, out=self.table[:, columns])
+            similarity_to(query, bank.frames[seen[0]].keys, searched[seen], scale, out=self.table[:, columns])
 
     def scores(self, frames: Frames, part: Box) -> Tensor:
         """The rows of a part of the tile that is as wide, and the columns of some of the frames, in order of time."""

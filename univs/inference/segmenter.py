@@ -193,12 +193,13 @@ class UniVSSegmenter:
         if features.blank is None:
             height, width = features.dense.keys.shape[-2:]
             empty = torch.zeros(1, 2 * height, 2 * width, device=self.device)
-            features.blank = self.model.dense_memory.values(features.dense, empty)[0].flatten(1).t().contiguous()
+            features.blank = self.model.dense_memory.values(features.dense, empty)[0].permute(1, 2, 0).contiguous()
         masks = torch.stack(list(logits.values())).to(self.device)
-        stored = dense_following.object_values(self.model.dense_memory, features.dense, features.blank, masks)
+        stored = dense_following.object_values(self.model.dense_memory, features.dense, masks)
+        memory.share(frame_index, features.dense.keys[0], features.blank)
         seen = zip(logits, masks, stored, stabilities(masks), cell_boxes(masks), strict=True)
         for object_id, mask, values, score, box in seen:
-            memory.write(frame_index, features.dense.keys[0], object_id, values, permanent, score)
+            memory.write(frame_index, object_id, values, permanent, score)
             memory.place(object_id, box)
             if permanent and far_pieces(mask) is not None:
                 memory.objects[object_id].scattered.add(frame_index)
