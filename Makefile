@@ -17,7 +17,7 @@ RUN = "$(VENV)/bin/python"
 help:
 	@echo "make demo        install what is needed, then segment the bundled clip"
 	@echo "make test        all tests on the CPU          make lint        ruff: rules and formatting"
-	@echo "make bench       speed and memory on a video   make test-gpu    the tests that need a GPU"
+	@echo "make bench       speed and memory on a video   make test-gpu    the tests on a GPU"
 	@echo "make train-mini  train the embedded model      make install     only make the environment"
 	@echo "make format      format the code               make lock        write the lock files anew"
 	@echo "make clean       remove what was made here     make clean-cache remove the packages all clones share"
@@ -34,7 +34,8 @@ test: install
 
 test-gpu: install
 	@if $(RUN) -c "import sys, torch; sys.exit(not torch.cuda.is_available())"; \
-	then $(RUN) -m pytest -m gpu $(TESTS); \
+	then $(RUN) -m pytest -m gpu $(TESTS) && \
+		UNIVS_TEST_DEVICE=cuda $(RUN) -m pytest $$(find tests -name 'test_parity*.py'); \
 	else echo "Skipped: PyTorch sees no CUDA GPU on this machine."; fi
 
 lint: install
