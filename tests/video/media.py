@@ -40,9 +40,11 @@ def write_video(
     options: dict[str, str] | None = None,
     draw: Callable[[int], np.ndarray] = picture,
     muxer: dict[str, str] | None = None,
+    title: str = "",
 ) -> Path:
     """Write a video at 25 frames per second, or with frame n at ``times(n)`` seconds; key frames every 5 frames."""
     with av.open(str(path), "w", options=muxer or {}) as container:
+        container.metadata["title"] = title
         stream = container.add_stream(codec, rate=25, options={"g": "5", **(options or {})})
         stream.pix_fmt = pixels
         if times:

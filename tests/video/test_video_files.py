@@ -127,6 +127,14 @@ def test_rotation_metadata_are_applied(tmp_path: Path) -> None:
     assert (video.frame(7) == np.rot90(upright, -1)).all()
 
 
+def test_a_title_may_be_in_any_encoding(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.mp4", title="cafe")
+    data = path.read_bytes()
+    assert data.count(b"cafe") == 1
+    path.write_bytes(data.replace(b"cafe", "caf\xe9".encode("latin-1")))
+    assert number_of(open_video(path).frame(5)) == 5
+
+
 @pytest.mark.parametrize(("height", "width"), [(47, 63), (1, 1), (33, 64)])
 def test_odd_sizes_are_kept(height: int, width: int, tmp_path: Path) -> None:
     path = write_video(

@@ -24,6 +24,9 @@ CONTAINERS = (
 )
 """Demuxers that may open a file. Playlists (HLS, DASH, concat) are left out: they make the program open other files."""
 
+# titles in an unknown encoding must not keep a file from being read; from PyAV 19 on they never do
+ANY_METADATA = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+
 DEFAULT_RATE = 25.0
 MAX_BACKWARD_FRAMES = 64
 PROBED_FRAMES = 100
@@ -40,7 +43,7 @@ def open_container(path: Path) -> tuple[InputContainer, VideoStream]:
     """
     options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
     try:
-        container = av.open(f"file:{path}", container_options=options, metadata_errors="replace")
+        container = av.open(f"file:{path}", container_options=options, **ANY_METADATA)
     except (av.error.FFmpegError, OSError) as error:
         raise UserError(
             f"{path} cannot be read as a video: it is damaged, cut off, or no video file ({error.strerror})."

@@ -69,8 +69,8 @@ def mask_points(masks: Tensor, boxes: Tensor, draws: Draws) -> Tensor:
 
 def _mask_point(mask: Tensor, box: Tensor, draws: Draws) -> Tensor:
     height, width = mask.shape
-    x = (torch.arange(width, device=mask.device) + 0.5) / width
-    y = (torch.arange(height, device=mask.device) + 0.5) / height
+    # made on the CPU: GPUs multiply by 1 / width, and a last bit decides whether a pixel is central
+    x, y = (((torch.arange(side) + 0.5) / side).to(mask.device) for side in (width, height))
     reach = CENTRAL_SHARE * (box[2:] - box[:2])
     centre = (box[2:] + box[:2]) / 2
     central = ((y - centre[1]).abs() < reach[1])[:, None] & ((x - centre[0]).abs() < reach[0])
