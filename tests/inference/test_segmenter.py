@@ -144,6 +144,21 @@ def test_bank_keeps_what_is_confident_on_frames_common_to_all():
     assert [f for f, _ in bank.objects[1].frames] == [0, 3, 11]
 
 
+def test_what_nothing_shows_is_absent_without_decoding(segmenter, frames, monkeypatch):
+    memory, decoded = segmenter.start(), []
+    decode = segmenter.model.dense_memory.decode
+    monkeypatch.setattr(
+        segmenter.model.dense_memory, "decode", lambda read, *rest: decoded.append(len(read)) or decode(read, *rest)
+    )
+    for index, frame in enumerate(frames[:2]):
+        features = segmenter.encode(frame)
+        if index:
+            answers = segmenter.follow(memory, index, features, [1, 2])
+        segmenter.remember(memory, index, features, {1: _logits(3, 4), 2: torch.full((24, 40), -5.0)}, permanent=True)
+    assert decoded == [1]
+    assert (answers[2].mask_logits < 0).all() and answers[2].score == 0
+
+
 def test_an_object_is_looked_for_where_its_sides_go():
     bank = DenseBank(BankSettings())
     bank.share(0, torch.randn(2, 4, 4), torch.randn(4, 4, 3))

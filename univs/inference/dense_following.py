@@ -24,6 +24,7 @@ ABSENT = -10.0  # logit of a pixel outside an object's region
 ALMOST_ABSENT = -4.0  # logits below are stored as an empty mask
 LARGEST_SPEED = 8  # cells per frame
 MISSING_REACH = 8  # most cells by which the region of an object that is not seen grows, one with every frame
+LEAST_CARRIED = 0.05  # share of a pixel's memory that shows the object, under which it is not there
 SIZE_STEP = 4  # cells; the sides of regions are multiples of it, or the frame's
 LARGEST_BATCH = 16  # objects decoded together
 CODE_REACH = 2  # cells that a cell of the mask reaches in the code of an object: two 3x3 convolutions
@@ -49,11 +50,20 @@ def follow(
         wanted.setdefault(bank.objects[object_id].frames, []).append(region)
     affinities = search(memory, bank, maps.keys[0], wanted)
     tables = {frames: ValueTable(bank, frames) for frames in wanted}
-    out: dict[int, DenseReading] = {}
-    for batch in _batches(regions, maps.keys.device):
-        read = torch.stack([_read(bank.objects[i], tables, affinities, regions[i]) for i in batch]).permute(0, 3, 1, 2)
-        out.update(zip(batch, _decode(memory, maps, read, [regions[i] for i in batch], codes), strict=True))
-    return {object_id: out[object_id] for object_id in object_ids}
+    read = {i: _read(bank.objects[i], tables, affinities, region) for i, region in regions.items()}
+    nowhere = maps.keys.new_full([2 * height, 2 * width], ABSENT)
+    out = dict.fromkeys(object_ids, DenseReading(nowhere, None))
+    found = regions if codes else {i: regions[i] for i in _carried(read)}
+    for batch in _batches(found, maps.keys.device):
+        maps_read = torch.stack([read[i] for i in batch]).permute(0, 3, 1, 2)
+        out.update(zip(batch, _decode(memory, maps, maps_read, [regions[i] for i in batch], codes), strict=True))
+    return out
+
+
+def _carried(read: Mapping[int, Tensor]) -> list[int]:
+    """Objects of which any mask was read; the decoder finds nothing where there is none."""
+    most = torch.stack([values[..., :4].amax() for values in read.values()]).tolist()
+    return [i for i, share in zip(read, most, strict=True) if share > LEAST_CARRIED]
 
 
 def _batches(regions: Mapping[int, Box], device: torch.device) -> Iterator[list[int]]:

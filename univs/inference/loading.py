@@ -99,7 +99,7 @@ def segmenter_of(loaded: LoadedModel, quality: str = "default", parts: str = "de
     if loaded.model.dense_memory is None:
         return QuerySegmenter(loaded.model, clip_settings(loaded.cfg).corrected(), loaded.name)
     area, window = QUALITIES[quality]
-    bank = BankSettings(window=window, wide_window=3 * window, reach=window // 3)
+    bank = BankSettings(window=window, wide_window=3 * window, reach=window // 3 + 1)
     settings = SegmenterSettings(area=area, parts=parts, bank=bank)
     name = f"{loaded.name}-{quality}" + ("" if parts == "dense" else f"-{parts}")
     return UniVSSegmenter(loaded.model, settings, name)

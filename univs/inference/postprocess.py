@@ -62,11 +62,15 @@ def separate(layers: list[Layer], size: tuple[int, int]) -> dict[int, np.ndarray
         return {layer.object_id: _placed(layer, layer.logits > 0, size) for layer in layers}
     owner = np.full(size, -1, np.int32)
     best = np.zeros(size, np.float32)
-    for confirmed in (True, False):
-        for layer in sorted(layers, key=lambda item: item.object_id):
-            if layer.confirmed == confirmed:
-                _claim(layer, owner, best)
+    in_order = sorted(layers, key=lambda item: item.object_id)
+    confirmed = [layer for layer in in_order if layer.confirmed]
+    for layer in confirmed:
+        _claim(layer, owner, best)
+    if confirmed:
         best[owner >= 0] = _SURE
+    for layer in in_order:
+        if not layer.confirmed:
+            _claim(layer, owner, best)
     return {layer.object_id: _placed(layer, owner[layer.region] == layer.object_id, size) for layer in layers}
 
 

@@ -263,8 +263,9 @@ def stabilities(logits: Tensor) -> list[float]:
 
     It is UniVS's quality of a mask.
     """
-    decided, loose = ((logits > level).flatten(1).sum(1).tolist() for level in (1, -1))
-    return [inner / outer if outer else 0.0 for inner, outer in zip(decided, loose, strict=True)]
+    masks = logits.cpu().numpy()  # counts several times faster
+    areas = ((np.count_nonzero(mask > 1), np.count_nonzero(mask > -1)) for mask in masks)
+    return [decided / loose if loose else 0.0 for decided, loose in areas]
 
 
 def points_along(stroke: Sequence[tuple[float, float]], step: float) -> list[tuple[float, float]]:
