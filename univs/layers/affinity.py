@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SELECTION_GROUP = 16  # columns per group when the best ones of many are chosen
+SELECTION_GROUP = 16  # most columns per group when the best ones of many are chosen
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Affinity:
 
     def read(self, values: Tensor) -> Tensor:
         """Weighted sum of ``values`` [cells, C] for every row: [R, C]."""
-        return F.embedding_bag(self.cells, values, per_sample_weights=self.weights, mode="sum")
+        return F.embedding_bag(self.cells, values, per_sample_weights=self.weights.to(values.dtype), mode="sum")
 
 
 class RememberedKeys(NamedTuple):
@@ -62,19 +62,19 @@ def keep_best(scores: Tensor, top_k: int) -> Affinity:
 
 def _greatest(values: Tensor, count: int) -> Tensor:
     """Columns [R, count] of the greatest ``values`` [R, N], in any order."""
-    if values.device.type == "cpu" and values.shape[1] >= 2 * SELECTION_GROUP * count:
-        least = _bound(values, count)
-        found = _greatest_of(values.numpy(), least, count)
+    group = min(SELECTION_GROUP, values.shape[1] // (2 * count))
+    if values.device.type == "cpu" and group > 1:
+        found = _greatest_of(values.numpy(), _bound(values, count, group), count)
         if found is not None:
             return torch.from_numpy(found)
     return values.topk(count, dim=1, sorted=False).indices
 
 
-def _bound(values: Tensor, count: int) -> np.ndarray:
+def _bound(values: Tensor, count: int, group: int) -> np.ndarray:
     """What the ``count``-th greatest of each row [R, 1] is at least: as many groups of columns have a member there."""
     rows, columns = values.shape
-    stride = columns // SELECTION_GROUP
-    best = values[:, : stride * SELECTION_GROUP].view(rows, SELECTION_GROUP, stride).amax(1).numpy()
+    stride = columns // group
+    best = values[:, : stride * group].view(rows, group, stride).amax(1).numpy()
     place = stride - count
     return np.partition(best, place, axis=1)[:, place : place + 1]
 
