@@ -156,6 +156,7 @@ def test_what_nothing_shows_is_absent_without_decoding(segmenter, frames, monkey
             answers = segmenter.follow(memory, index, features, [1, 2])
         segmenter.remember(memory, index, features, {1: _logits(3, 4), 2: torch.full((24, 40), -5.0)}, permanent=True)
     assert decoded == [1]
+    assert segmenter.follow(memory, 2, features, []) == {}
     assert (answers[2].mask_logits < 0).all() and answers[2].score == 0
 
 

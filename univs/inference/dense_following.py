@@ -55,14 +55,14 @@ def follow(
     out = dict.fromkeys(object_ids, DenseReading(nowhere, None))
     found = regions if codes else {i: regions[i] for i in _carried(read)}
     for batch in _batches(found, maps.keys.device):
-        maps_read = torch.stack([read[i] for i in batch]).permute(0, 3, 1, 2)
-        out.update(zip(batch, _decode(memory, maps, maps_read, [regions[i] for i in batch], codes), strict=True))
+        carried = torch.stack([read[i] for i in batch]).permute(0, 3, 1, 2)
+        out.update(zip(batch, _decode(memory, maps, carried, [regions[i] for i in batch], codes), strict=True))
     return out
 
 
 def _carried(read: Mapping[int, Tensor]) -> list[int]:
     """Objects of which any mask was read; the decoder finds nothing where there is none."""
-    most = torch.stack([values[..., :4].amax() for values in read.values()]).tolist()
+    most = torch.stack([values[..., :4].amax() for values in read.values()]).tolist() if read else []
     return [i for i, share in zip(read, most, strict=True) if share > LEAST_CARRIED]
 
 
