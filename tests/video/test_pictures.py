@@ -116,7 +116,11 @@ def test_a_palette_with_a_transparent_colour(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["L", "1", "P", "CMYK", "YCbCr", "LA"])
 def test_other_colour_models(mode: str, tmp_path: Path) -> None:
-    path = save(tmp_path / ("a.tif" if mode in ("CMYK", "YCbCr") else "a.png"), picture(5), mode)
+    if mode in ("CMYK", "YCbCr"):
+        # Pillow 12.3, the last one for Python 3.10, cannot read the uncompressed YCbCr that it writes
+        path = save(tmp_path / "a.tif", picture(5), mode, compression="tiff_lzw")
+    else:
+        path = save(tmp_path / "a.png", picture(5), mode)
     frame = read_picture(path)
     assert frame.shape == (*SIZE, 3) and frame.dtype == np.uint8
     assert number_of(frame) == 5
