@@ -158,7 +158,7 @@ def _cut(x: Tensor, region: Box, scale: int) -> Tensor:
 
 
 def _region(item: ObjectMemory, margin: int, height: int, width: int) -> Box:
-    """Where an object can be: its last box and a margin for its speed, growing while it is missing."""
+    """Where an object can be: its last box and a margin for the speed of each side, growing while it is missing."""
     if item.box is None:
         return 0, 0, height, width
     margin += min(item.missing, MISSING_REACH)

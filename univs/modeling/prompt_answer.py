@@ -9,7 +9,7 @@ not matter. Objects never see each other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -34,8 +34,7 @@ class FramePrompts:
 
     def to(self, device: torch.device) -> FramePrompts:
         """The same on another device."""
-        given = {item.name: getattr(self, item.name) for item in fields(self)}
-        return FramePrompts(**{name: None if value is None else value.to(device) for name, value in given.items()})
+        return FramePrompts(**{name: None if value is None else value.to(device) for name, value in vars(self).items()})
 
 
 @dataclass
