@@ -1,4 +1,4 @@
-"""The layer that makes Detectron2 usable: what it adds, what it leaves alone, and several processes on the CPU."""
+"""The layer that makes Detectron2 usable: what it adds and what it leaves alone."""
 
 from __future__ import annotations
 
@@ -112,24 +112,3 @@ def test_safe_mode_still_refuses_code(tmp_path: Path) -> None:
 class RunsOnLoad:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return print, ("executed",)
-
-
-def write_sum_of_ranks(folder: str) -> None:
-    """What each of the two processes runs: one exchange of numbers through Detectron2's own functions."""
-    from detectron2.utils import comm
-
-    ranks = comm.all_gather(comm.get_rank())
-    comm.synchronize()
-    Path(folder, str(comm.get_rank())).write_text(f"{sorted(ranks)} {comm.get_local_size()}")
-
-
-def test_two_processes_on_the_cpu_exchange_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    compat.launch(write_sum_of_ranks, 2, dist_url="auto", args=(str(tmp_path),))
-    assert [(tmp_path / name).read_text() for name in ("0", "1")] == ["[0, 1] 2"] * 2
-
-
-def test_several_machines_need_a_meeting_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UserError, match="--dist-url tcp://HOST:PORT"):
-        compat.launch(write_sum_of_ranks, 2, num_machines=2, dist_url="auto")

@@ -13,12 +13,10 @@ import codecs
 import importlib
 import importlib.util
 import os
-import socket
 import sys
 import types
 import warnings
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 from univs.errors import UserError
@@ -60,82 +58,6 @@ def apply() -> list[str]:
         ]
         _added = added
     return list(_added)
-
-
-def launch(
-    main_function: Callable[..., Any],
-    processes_per_machine: int,
-    num_machines: int = 1,
-    machine_rank: int = 0,
-    dist_url: str | None = None,
-    args: tuple[Any, ...] = (),
-    timeout: timedelta = timedelta(minutes=30),
-) -> None:
-    """Run ``main_function(*args)`` in one process per GPU, or per requested process on a machine without CUDA.
-
-    Release 0.6 insists on CUDA and NCCL for more than one process, so processes on the CPU are started here, with
-    gloo; everything else is left to ``detectron2.engine.launch``.
-
-    Args:
-        dist_url: where the processes meet, ``tcp://host:port``; ``"auto"`` takes a free port of this machine.
-    """
-    apply()
-    import torch
-
-    world_size = num_machines * processes_per_machine
-    if torch.cuda.is_available() or world_size == 1:
-        from detectron2.engine import launch as launch_on_gpus
-
-        launch_on_gpus(main_function, processes_per_machine, num_machines, machine_rank, dist_url, args, timeout)
-        return
-    if dist_url in (None, "auto"):
-        if num_machines > 1:
-            raise UserError("Processes on several machines need --dist-url tcp://HOST:PORT of the first machine.")
-        dist_url = f"tcp://127.0.0.1:{_free_port()}"
-    torch.multiprocessing.spawn(
-        _run_cpu_process,
-        nprocs=processes_per_machine,
-        args=(main_function, num_machines, processes_per_machine, machine_rank, dist_url, args, timeout),
-    )
-
-
-def _run_cpu_process(
-    local_rank: int,
-    main_function: Callable[..., Any],
-    num_machines: int,
-    processes_per_machine: int,
-    machine_rank: int,
-    dist_url: str,
-    args: tuple[Any, ...],
-    timeout: timedelta,
-) -> None:
-    apply()
-    import torch.distributed as dist
-    from detectron2.utils import comm
-
-    dist.init_process_group(
-        "gloo",
-        init_method=dist_url,
-        world_size=num_machines * processes_per_machine,
-        rank=machine_rank * processes_per_machine + local_rank,
-        timeout=timeout,
-    )
-    for machine in range(num_machines):
-        first = machine * processes_per_machine
-        group = dist.new_group(list(range(first, first + processes_per_machine)))
-        if machine == machine_rank:
-            comm._LOCAL_PROCESS_GROUP = group
-    comm.synchronize()
-    try:
-        main_function(*args)
-    finally:
-        dist.destroy_process_group()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _silence_harmless_warnings() -> None:

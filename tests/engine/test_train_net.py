@@ -78,7 +78,7 @@ def test_arguments_are_explained(capsys: pytest.CaptureFixture[str], argument: s
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are forked here, which only Linux does safely")
 def test_two_processes_train_as_one(folder: Path) -> None:
-    """Each of two processes takes half of every batch; gradients are means over both."""
+    """Each of two processes takes half of every batch; gradients are means over both, and no thread outlives it."""
     options = [*OPTIONS, "MODEL.META_ARCHITECTURE", "SteadyForTests", "SOLVER.EMA.ENABLED", "False"]
     context, port = multiprocessing.get_context("fork"), _free_port()
     arguments = [*options, "OUTPUT_DIR", str(folder / "two")]
@@ -101,7 +101,9 @@ def _child(rank: int, port: int, arguments: list[str]) -> None:
     """One process, with the environment that torchrun gives."""
     places = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": port}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", **{name: str(value) for name, value in places.items()}}
-    os._exit(run(arguments))
+    code = run(arguments)
+    threads = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
+    os._exit(code or 9 * any("gloo" in name for name in threads))
 
 
 def _free_port() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import os
 from collections.abc import Callable
@@ -37,12 +38,12 @@ def run_processes(main: Callable[[Any], Any], arguments: Any) -> Any:
     if world_size <= 1:
         return main(arguments)
     return launch(
-        main,
+        _run_and_leave,
         arguments.num_gpus,
         num_machines=arguments.num_machines,
         machine_rank=arguments.machine_rank,
         dist_url=arguments.dist_url,
-        args=(arguments,),
+        args=(main, arguments),
     )
 
 
@@ -53,11 +54,27 @@ def _run_under_torchrun(main: Callable[[Any], Any], arguments: Any) -> Any:
     if with_gpus:
         torch.cuda.set_device(local_rank)
     dist.init_process_group("nccl" if with_gpus else "gloo")
+    _tell_local_group(local_size)
+    return _run_and_leave(main, arguments)
+
+
+def _run_and_leave(main: Callable[[Any], Any], arguments: Any) -> Any:
     try:
-        _tell_local_group(local_size)
         return main(arguments)
     finally:
-        dist.destroy_process_group()
+        _leave_processes()
+
+
+def _leave_processes() -> None:
+    """End this process's groups together with the threads that serve them, while Python still runs.
+
+    A thread of Gloo that lets go of its last tensor while the interpreter shuts down aborts the process. Detectron2
+    and a distributed model keep groups alive, so both are let go first.
+    """
+    comm._LOCAL_PROCESS_GROUP = None
+    comm._get_global_gloo_group.cache_clear()
+    dist.destroy_process_group()
+    gc.collect()
 
 
 def _tell_local_group(local_size: int) -> None:
