@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -145,10 +146,11 @@ class InstancesScoring(Scoring):
         check_outline(entry.get("segmentation"), f"The segmentation of {at[0].lower()}{at[1:]}")
         return {**entry, "iscrowd": crowd_of(entry, at)}
 
+    @abstractmethod
     def _matches(
         self, picture: dict[str, Any], truth: Sequence[dict[str, Any]], detections: Sequence[dict[str, Any]]
     ) -> dict[str, np.ndarray]:
-        raise NotImplementedError
+        """What the metric needs of one picture."""
 
     def _metric(self, measured: Mapping[str, Parts], which: str) -> DetectionAveragePrecision:
         metric = self._empty_metric()
@@ -159,11 +161,13 @@ class InstancesScoring(Scoring):
                 metric.update(int(sequence), {name: np.asarray(value) for name, value in part.items()})
         return metric
 
+    @abstractmethod
     def _empty_metric(self) -> DetectionAveragePrecision:
-        raise NotImplementedError
+        """A metric that has seen no picture."""
 
+    @abstractmethod
     def _figures(self, metric: DetectionAveragePrecision) -> dict[str, float]:
-        raise NotImplementedError
+        """The table of a metric."""
 
     def summarise(self, measured: Mapping[str, Parts]) -> Summary:
         metric = self._metric(measured, "as_given")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -87,9 +88,10 @@ class VideoPanopticScoring(Scoring):
     def _places(self) -> dict[int, int]:
         return {category: place for place, category in enumerate(self._is_thing)}
 
-    @cached_property
+    @property
+    @abstractmethod
     def _true_videos(self) -> dict[str, dict[str, ListedFrame]]:
-        raise NotImplementedError
+        """The frames that the ground truth lists, by video and name."""
 
     def sequences(self) -> list[str]:
         return list(self._true_videos)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -40,9 +41,9 @@ class ListWriter(SubmissionWriter):
             self._file.write((",\n" if self._written else "\n") + json.dumps(record, allow_nan=False))
             self._written += 1
 
+    @abstractmethod
     def records(self, video: Video, frames: NamedFrames) -> Iterator[dict[str, Any]]:
         """The records of a video."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Finish the file."""

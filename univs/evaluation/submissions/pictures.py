@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -38,9 +39,9 @@ class PictureWriter(SubmissionWriter):
             place /= safe_name(video.expression)
         return place / f"{safe_name(frame)}.png"
 
+    @abstractmethod
     def write(self, path: Path, video: Video, result: FrameResult) -> None:
         """Write the picture of one frame."""
-        raise NotImplementedError
 
 
 class PaletteWriter(PictureWriter):

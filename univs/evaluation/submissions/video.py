@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,7 +40,7 @@ class Video:
         return self.name if self.expression is None else f"{self.name}, expression {self.expression}"
 
 
-class SubmissionWriter:
+class SubmissionWriter(ABC):
     """Writes videos, one after the other, into a folder in a benchmark's layout; to be used in a ``with`` block."""
 
     def __init__(self, folder: Path, categories: Mapping[str, int] | None = None) -> None:
@@ -47,18 +48,18 @@ class SubmissionWriter:
         self.folder = folder
         self.categories = dict(categories or {})
 
+    @abstractmethod
     def add(self, video: Video, frames: NamedFrames) -> None:
         """Write the results of a video.
 
         Raises:
             UserError: an object, category or frame that the benchmark has no place for.
         """
-        raise NotImplementedError
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (most layouts share none)
         """Finish the files that all videos share."""
 
-    def abandon(self) -> None:
+    def abandon(self) -> None:  # noqa: B027
         """Leave no half-written file behind."""
 
     def __enter__(self) -> SubmissionWriter:
