@@ -6,6 +6,7 @@ import torch
 
 from univs.config import get_config
 from univs.errors import UserError
+from univs.inference import dense_following
 from univs.inference.dense_bank import BankSettings, DenseBank, ObjectValues, cell_boxes
 from univs.inference.loading import build_model, load_segmenter
 from univs.inference.segmenter import SegmenterSettings, UniVSSegmenter, network_size, points_along, stabilities
@@ -160,20 +161,52 @@ def test_what_nothing_shows_is_absent_without_decoding(segmenter, frames, monkey
     assert (answers[2].mask_logits < 0).all() and answers[2].score == 0
 
 
-def test_an_object_is_looked_for_where_its_sides_go():
+def remembered_object(*boxes):
+    """A bank with object 1, last seen in ``boxes`` one after the other."""
     bank = DenseBank(BankSettings())
     bank.share(0, torch.randn(2, 4, 4), torch.randn(4, 4, 3))
     bank.write(0, 1, ObjectValues((0, 0, 0, 0), torch.randn(0, 0, 3)), permanent=True, score=1.0)
-    for box, speeds in [
-        ((10, 10, 20, 20), (0, 0, 0, 0)),
+    for box in boxes:
+        bank.place(1, box)
+    return bank.objects[1]
+
+
+def test_an_object_is_looked_for_where_its_sides_go():
+    steps = [
+        ((10, 10, 20, 20), None),  # not followed yet
         ((10, 13, 20, 23), (0, 0, 0, 3)),  # to the right
         ((8, 13, 19, 23), (2, 0, 0, 2)),  # upwards; the speed to the right fades
         (None, (2, 0, 0, 2)),
         ((8, 12, 19, 23), (1, 1, 0, 1)),
-    ]:
-        bank.place(1, box)
-        assert bank.objects[1].speeds == speeds
-        assert bank.objects[1].missing == (box is None)
+    ]
+    for count, (box, speeds) in enumerate(steps, 1):
+        item = remembered_object(*(box for box, _ in steps[:count]))
+        assert item.speeds == speeds and item.missing == (box is None)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "region"),
+    [
+        ([], (0, 0, 40, 60)),  # never seen: everywhere
+        ([(16, 20, 24, 32)], (6, 10, 34, 42)),  # not followed yet: as if it were fast
+        ([(16, 20, 24, 32)] * 2, (14, 18, 26, 34)),
+        ([(16, 20, 24, 32)] * 2 + [None] * 2, (12, 16, 28, 36)),  # not seen twice: two cells farther
+        ([(16, 20, 24, 32)] * 2 + [(16, 20, 24, 26)], (14, 10, 26, 34)),  # half of it is hidden
+        ([(16, 20, 24, 32)] * 2 + [(17, 20, 24, 32)] * 80, (14, 18, 26, 34)),  # what was long ago is forgotten
+    ],
+)
+def test_where_an_object_can_be(boxes, region):
+    top, left, bottom, right = dense_following.region_of(remembered_object(*boxes), 2, 40, 60)
+    assert (top, left, bottom, right) == region
+    assert not any(side % 2 for side in region)
+
+
+def test_regions_hold_what_they_are_made_for():
+    for start in range(-3, 40):
+        for stop in range(max(1, start + 1), 44):
+            top, _, bottom, _ = dense_following.fitted((start, 0, stop, 8), (2, 0, 2, 0), 40, 60)
+            assert 0 <= top <= max(0, start - 2) and min(40, stop + 2) <= bottom <= 40
+            assert top % 2 == 0 and ((bottom - top) % dense_following.SIZE_STEP == 0)
 
 
 def test_boxes_of_cells():

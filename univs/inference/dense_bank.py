@@ -21,6 +21,8 @@ Frames = tuple[Remembered, ...]
 Box = tuple[int, int, int, int]  # top, left, bottom, right (exclusive) in cells of stride 8
 Sides = tuple[int, int, int, int]  # cells by which the sides of a box go outward, in the same order
 
+SIZE_DECAY = 0.99  # per frame, of the size that an object is known to have had
+
 
 @dataclass(frozen=True)
 class BankSettings:
@@ -71,7 +73,8 @@ class ObjectMemory:
     """Values of one object by frame, and which of the frames are permanent or kept.
 
     scattered: permanent frames that show it in pieces far apart. tokens: of its masks in the permanent frames and the
-    last one, where the model has queries. speeds: how far each side of its box went outward in a frame lately.
+    last one, where the model has queries. speeds: how far each side of its box went outward in a frame lately, None
+    until it was followed. largest: the most rows and columns of its box lately.
     """
 
     values: dict[int, ObjectValues] = field(default_factory=dict)
@@ -82,12 +85,19 @@ class ObjectMemory:
     last: int | None = None
     box: Box | None = None
     missing: int = 0
-    speeds: Sides = (0, 0, 0, 0)
+    speeds: Sides | None = None
+    largest: tuple[float, float] = (0.0, 0.0)
 
     @property
     def frames(self) -> Frames:
         """All remembered frames, in order of time."""
         return tuple((f, f in self.permanent) for f in sorted(self.values))
+
+    @property
+    def hidden(self) -> tuple[int, int]:
+        """Rows and columns that its box has fewer than lately."""
+        height, width = _size(self.box)
+        return int(self.largest[0]) - height, int(self.largest[1]) - width
 
 
 class DenseBank:
@@ -132,11 +142,15 @@ class DenseBank:
     def place(self, object_id: int, box: Box | None) -> None:
         """Say in which cells (`cell_box`) an object was last seen; None when it is not in the frame."""
         item = self.objects[object_id]
-        item.missing = 0 if box is not None else item.missing + 1
-        if box is not None and item.box is not None:
+        if box is None:
+            item.missing += 1
+            return
+        if item.box is not None:
             outward = (item.box[0] - box[0], item.box[1] - box[1], box[2] - item.box[2], box[3] - item.box[3])
-            item.speeds = tuple(max(now, before - 1, 0) for now, before in zip(outward, item.speeds, strict=True))
-        item.box = box or item.box
+            before = item.speeds or (0, 0, 0, 0)
+            item.speeds = tuple(max(now, speed - 1, 0) for now, speed in zip(outward, before, strict=True))
+        item.box, item.missing = box, 0
+        item.largest = tuple(max(now, SIZE_DECAY * most) for now, most in zip(_size(box), item.largest, strict=True))
 
     def forget(self, object_ids: Sequence[int] | None = None, frames: Sequence[int] | None = None) -> None:
         """Forget whole objects, some frames of them, or (neither given) everything."""
@@ -180,6 +194,10 @@ def cell_boxes(mask_logits: Tensor, margin: int = 0, above: float = 0.0) -> list
     # the greatest of every row and column: ten times faster than to ask whether any is above
     sides = zip(*((mask_logits.amax(side) > above).cpu().numpy() for side in (2, 1)), strict=True)
     return [_cell_box(rows.nonzero()[0], columns.nonzero()[0], margin, height, width) for rows, columns in sides]
+
+
+def _size(box: Box) -> tuple[int, int]:
+    return box[2] - box[0], box[3] - box[1]
 
 
 def _cell_box(rows: np.ndarray, columns: np.ndarray, margin: int, height: int, width: int) -> Box | None:

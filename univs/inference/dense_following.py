@@ -22,7 +22,8 @@ from univs.modeling.query_prompts import mean_codes
 
 ABSENT = -10.0  # logit of a pixel outside an object's region
 ALMOST_ABSENT = -4.0  # logits below are stored as an empty mask
-LARGEST_SPEED = 8  # cells per frame
+LARGEST_SPEED = 8  # cells per frame; also taken for that of an object that was not followed yet
+MOST_HIDDEN = 16  # most cells by which a region grows because the object has become smaller
 MISSING_REACH = 8  # most cells by which the region of an object that is not seen grows, one with every frame
 LEAST_CARRIED = 0.05  # share of a pixel's memory that shows the object, under which it is not there
 SIZE_STEP = 4  # cells; the sides of regions are multiples of it, or the frame's
@@ -44,7 +45,7 @@ def follow(
 ) -> dict[int, DenseReading]:
     """Every object in the frame of ``maps`` (T = 1), with the codes that were read if they are wanted."""
     height, width = maps.keys.shape[-2:]
-    regions = {i: _region(bank.objects[i], bank.settings.reach, height, width) for i in object_ids}
+    regions = {i: region_of(bank.objects[i], bank.settings.reach, height, width) for i in object_ids}
     wanted: dict[Frames, list[Box]] = {}
     for object_id, region in regions.items():
         wanted.setdefault(bank.objects[object_id].frames, []).append(region)
@@ -103,7 +104,7 @@ def object_values(memory: DenseMemory, maps: DenseMaps, masks: Tensor) -> list[O
     height, width = maps.keys.shape[-2:]
     boxes = cell_boxes(masks, CODE_REACH, above=ALMOST_ABSENT)
     regions = {
-        index: _fitted(box, (CODE_REACH,) * 4, height, width) for index, box in enumerate(boxes) if box is not None
+        index: fitted(box, (CODE_REACH,) * 4, height, width) for index, box in enumerate(boxes) if box is not None
     }
     nothing = ObjectValues((0, 0, 0, 0), masks.new_empty(0, 0, 4 + memory.settings.code_dim))
     out = [nothing] * len(masks)
@@ -157,16 +158,20 @@ def _cut(x: Tensor, region: Box, scale: int) -> Tensor:
     return x[..., top:bottom, left:right]
 
 
-def _region(item: ObjectMemory, margin: int, height: int, width: int) -> Box:
-    """Where an object can be: its last box and a margin for the speed of each side, growing while it is missing."""
+def region_of(item: ObjectMemory, margin: int, height: int, width: int) -> Box:
+    """Where an object can be: its last box and a margin for the speed of each side, growing while it is missing.
+
+    An object that has become smaller may go behind something and come out far from what is still seen of it.
+    """
     if item.box is None:
         return 0, 0, height, width
     margin += min(item.missing, MISSING_REACH)
-    top, left, bottom, right = (margin + min(speed, LARGEST_SPEED) for speed in item.speeds)
-    return _fitted(item.box, (top, left, bottom, right), height, width)
+    top, left, bottom, right = (margin + min(speed, LARGEST_SPEED) for speed in item.speeds or (LARGEST_SPEED,) * 4)
+    rows, columns = (min(hidden, MOST_HIDDEN) for hidden in item.hidden)
+    return fitted(item.box, (top + rows, left + columns, bottom + rows, right + columns), height, width)
 
 
-def _fitted(box: Box, margins: Sides, height: int, width: int) -> Box:
+def fitted(box: Box, margins: Sides, height: int, width: int) -> Box:
     """A box with margins, in a region of the next greater size that lies in the frame; its sides are even."""
     top, bottom = _fitted_side(box[0] - margins[0], box[2] + margins[2], height)
     left, right = _fitted_side(box[1] - margins[1], box[3] + margins[3], width)
@@ -176,5 +181,6 @@ def _fitted(box: Box, margins: Sides, height: int, width: int) -> Box:
 def _fitted_side(start: int, stop: int, limit: int) -> tuple[int, int]:
     start, stop = max(0, start) // 2 * 2, min(limit, stop)
     size = min(limit, -(-(stop - start) // SIZE_STEP) * SIZE_STEP)
-    start = min(max(0, (start + stop - size) // 4 * 2), limit - size)
+    start = max((start + stop - size) // 4 * 2, -((size - stop) // 2) * 2)  # in the middle, but over the stop
+    start = min(max(0, start), limit - size)
     return start, start + size
