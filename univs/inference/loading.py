@@ -34,7 +34,7 @@ from univs.runtime import choose_device
 SHIPPED = {"univs_mini": ("mini/univs_mini.yaml", "univs_mini.safetensors")}
 DEFAULT = "univs_mini"
 # pixels of the network input, and the search window that fits them (cells of stride 8)
-QUALITIES = {"default": (320 * 576, 6), "high": (480 * 864, 10)}
+QUALITIES = {"default": (352 * 640, 6), "high": (480 * 864, 10)}
 
 _log = logging.getLogger(__name__)
 
