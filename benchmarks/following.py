@@ -9,6 +9,7 @@ Examples:
   python benchmarks/following.py --prompt mask
   python benchmarks/following.py --prompt clicks3 --quality high --json
   python benchmarks/following.py --method flow
+  python benchmarks/following.py --split train --stride 3
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -53,7 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--weights", help="weights instead of the shipped ones")
     parser.add_argument("--quality", default="default", help="default or high")
     parser.add_argument("--parts", default="dense", help="what follows: dense, queries or both (a config with queries)")
-    parser.add_argument("--sequences", nargs="*", help="names instead of the validation sequences")
+    parser.add_argument("--split", choices=("val", "train"), default="val", help="the sequences of this split")
+    parser.add_argument("--sequences", nargs="*", help="names instead of a split")
+    parser.add_argument("--stride", type=int, default=1, help="2: every second frame, and so on (default: 1)")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     runtime.add_device_argument(parser)
     return parser
@@ -62,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
 def run(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Scores by sequence and their mean; prints a row for each as soon as it is known."""
     runtime.prepare(arguments.device, arguments.threads)
-    sequences = _sequences(arguments.sequences)
+    sequences = _sequences(arguments.split, arguments.sequences, arguments.stride)
     predictor = None
     if arguments.method == "session":
         predictor = VideoPredictor(
@@ -84,14 +88,20 @@ def _print(name: str, row: dict[str, float]) -> None:
     print(f"{name:16} {row['J&F']:6.3f} {row['J']:6.3f} {row['F']:6.3f} {row['frames_per_second']:9.2f}", flush=True)
 
 
-def _sequences(names: list[str] | None) -> list[VideoSequence]:
-    found = [sequence for split in ("val", "train") for sequence in read_sequences(development_root(), split)]
-    names = names or [sequence.name for sequence in read_sequences(development_root(), "val")]
+def _sequences(split: str, names: list[str] | None, stride: int) -> list[VideoSequence]:
+    if stride < 1:
+        raise UserError(f"--stride {stride}: must be at least 1.")
+    found = [sequence for part in ("val", "train") for sequence in read_sequences(development_root(), part)]
+    names = names or [sequence.name for sequence in read_sequences(development_root(), split)]
     missing = set(names) - {sequence.name for sequence in found}
     if missing or not names:
-        wanted = ", ".join(sorted(missing)) or "validation sequences"
+        wanted = ", ".join(sorted(missing)) or f"sequences of the split {split}"
         raise UserError(f"{development_root()} has no {wanted}; set UNIVS_DATA or check --sequences.")
-    return [sequence for sequence in found if sequence.name in names]
+    return [
+        replace(item, image_files=item.image_files[::stride], mask_files=item.mask_files[::stride])
+        for item in found
+        if item.name in names
+    ]
 
 
 def score(sequence: VideoSequence, masks: Iterator[Masks]) -> dict[str, float]:

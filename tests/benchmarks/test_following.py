@@ -70,6 +70,22 @@ def test_baselines_judge_the_validation_sequences(
     assert rows["val_moving"]["J"] < 0.9 if name == "copy" else rows["val_moving"]["J"] > 0.7
 
 
+def test_a_split_and_every_second_frame(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = []
+    for stride in ("1", "2"):
+        words = ("--split", "train", "--stride", stride, "--method", "copy", "--json", "--device", "cpu")
+        assert run(monkeypatch, *words) == 0
+        scores.append(json.loads(capsys.readouterr().out.splitlines()[-1])["other"]["J"])
+    every_second = range(2, FRAMES - 1, 2) if FRAMES % 2 else range(2, FRAMES - 2, 2)
+    for score, frames in zip(scores, (range(1, FRAMES - 1), every_second), strict=True):
+        shifts = [(SIDE - 2 * frame) / (SIDE + 2 * frame) for frame in frames]
+        assert score == pytest.approx((np.mean(shifts) + 1) / 2)
+    assert run(monkeypatch, "--stride", "0") == 2
+    assert "--stride 0: must be at least 1" in capsys.readouterr().err
+
+
 def test_named_sequences_are_judged_whatever_their_split(
     data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
