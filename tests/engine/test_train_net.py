@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import multiprocessing
 import os
@@ -13,9 +14,12 @@ from typing import Any
 import pytest
 import torch
 from detectron2.modeling import META_ARCH_REGISTRY
+from detectron2.utils import comm
 from torch import Tensor
 
 from tools.train_net import run
+from univs.engine.distributed import run_processes
+from univs.errors import UserError
 from univs.modeling.weights import read_checkpoint
 
 from .tiny_model import SOLVER, TinyForTests, features_of
@@ -74,6 +78,33 @@ def test_arguments_are_explained(capsys: pytest.CaptureFixture[str], argument: s
     assert ended.value.code == code
     output = "".join(capsys.readouterr())
     assert "--resume" in output and ("torchrun" in output) == (code == 0)
+
+
+def write_sum_of_ranks(arguments: argparse.Namespace) -> None:
+    """What each started process runs: one exchange of numbers through Detectron2's own functions."""
+    ranks = comm.all_gather(comm.get_rank())
+    comm.synchronize()
+    Path(arguments.folder, str(comm.get_rank())).write_text(f"{sorted(ranks)} {comm.get_local_size()}")
+
+
+def started(folder: Path, **changes: Any) -> argparse.Namespace:
+    """Arguments of a run of two processes on this machine."""
+    arguments = {"num_gpus": 2, "num_machines": 1, "machine_rank": 0, "dist_url": "auto", "folder": str(folder)}
+    return argparse.Namespace(**(arguments | changes))
+
+
+def test_started_processes_exchange_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They find no GPU and use Gloo; only the check of their number is told that there are two."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    run_processes(write_sum_of_ranks, started(tmp_path))
+    assert [(tmp_path / name).read_text() for name in ("0", "1")] == ["[0, 1] 2"] * 2
+
+
+@pytest.mark.parametrize("url", ["tcp://host", "file:///tmp/x", "tcp://host:none", "somewhere"])
+def test_a_meeting_place_is_a_host_and_a_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(UserError, match=r"--dist-url .*: must be tcp://HOST:PORT"):
+        run_processes(write_sum_of_ranks, started(tmp_path, dist_url=url))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are forked here, which only Linux does safely")

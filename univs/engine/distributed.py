@@ -5,12 +5,13 @@ from __future__ import annotations
 import gc
 import inspect
 import os
+import socket
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import torch
 import torch.distributed as dist
-from detectron2.engine import launch
 from detectron2.utils import comm
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -37,14 +38,40 @@ def run_processes(main: Callable[[Any], Any], arguments: Any) -> Any:
         )
     if world_size <= 1:
         return main(arguments)
-    return launch(
-        _run_and_leave,
-        arguments.num_gpus,
-        num_machines=arguments.num_machines,
-        machine_rank=arguments.machine_rank,
-        dist_url=arguments.dist_url,
-        args=(main, arguments),
+    torch.multiprocessing.spawn(
+        _run_spawned, (main, arguments, *_meeting_place(arguments.dist_url)), nprocs=arguments.num_gpus
     )
+    return None
+
+
+def _meeting_place(url: str) -> tuple[str, int]:
+    """Host and port where the processes meet; "auto" stands for a free port of this machine."""
+    if url == "auto":
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return probe.getsockname()
+    try:
+        place = urlsplit(url)
+        if place.scheme == "tcp" and place.hostname and place.port:
+            return place.hostname, place.port
+    except ValueError:  # no such port
+        pass
+    raise UserError(f"--dist-url {url}: must be tcp://HOST:PORT of the first machine, or auto on a single one.")
+
+
+def _run_spawned(local_rank: int, main: Callable[[Any], Any], arguments: Any, host: str, port: int) -> None:
+    """One started process, with what torchrun would tell it."""
+    local_size = arguments.num_gpus
+    places = {
+        "MASTER_ADDR": host,
+        "MASTER_PORT": port,
+        "WORLD_SIZE": local_size * arguments.num_machines,
+        "RANK": local_size * arguments.machine_rank + local_rank,
+        "LOCAL_WORLD_SIZE": local_size,
+        "LOCAL_RANK": local_rank,
+    }
+    os.environ |= {name: str(value) for name, value in places.items()}
+    _run_under_torchrun(main, arguments)
 
 
 def _run_under_torchrun(main: Callable[[Any], Any], arguments: Any) -> Any:
