@@ -91,8 +91,9 @@ def _print(name: str, row: dict[str, float]) -> None:
 def _sequences(split: str, names: list[str] | None, stride: int) -> list[VideoSequence]:
     if stride < 1:
         raise UserError(f"--stride {stride}: must be at least 1.")
-    found = [sequence for part in ("val", "train") for sequence in read_sequences(development_root(), part)]
-    names = names or [sequence.name for sequence in read_sequences(development_root(), split)]
+    splits = {part: read_sequences(development_root(), part) for part in ("val", "train")}
+    found = [*splits["val"], *splits["train"]]
+    names = names or [sequence.name for sequence in splits[split]]
     missing = set(names) - {sequence.name for sequence in found}
     if missing or not names:
         wanted = ", ".join(sorted(missing)) or f"sequences of the split {split}"

@@ -100,11 +100,16 @@ def test_started_processes_exchange_numbers(tmp_path: Path, monkeypatch: pytest.
     assert [(tmp_path / name).read_text() for name in ("0", "1")] == ["[0, 1] 2"] * 2
 
 
-@pytest.mark.parametrize("url", ["tcp://host", "file:///tmp/x", "tcp://host:none", "somewhere"])
-def test_a_meeting_place_is_a_host_and_a_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+@pytest.mark.parametrize(
+    ("url", "machines"),
+    [("tcp://host", 1), ("file:///meeting", 1), ("tcp://host:none", 1), ("somewhere", 1), ("auto", 2)],
+)
+def test_a_meeting_place_is_a_host_and_a_port(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, machines: int
+) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(UserError, match=r"--dist-url .*: must be tcp://HOST:PORT"):
-        run_processes(write_sum_of_ranks, started(tmp_path, dist_url=url))
+        run_processes(write_sum_of_ranks, started(tmp_path, dist_url=url, num_machines=machines))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are forked here, which only Linux does safely")

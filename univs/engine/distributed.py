@@ -19,17 +19,18 @@ from torch.nn.parallel import DistributedDataParallel
 from univs.errors import UserError
 
 
-def run_processes(main: Callable[[Any], Any], arguments: Any) -> Any:
+def run_processes(main: Callable[[Any], None], arguments: Any) -> None:
     """Run ``main(arguments)`` in every process of the run; Detectron2's arguments say how many there are.
 
     Under torchrun each process is there already and its place is read from the environment: NCCL where there are
     GPUs, else Gloo. Otherwise ``--num-gpus`` processes are started here.
 
     Raises:
-        UserError: more GPUs are asked for than this machine has.
+        UserError: more GPUs are asked for than this machine has, or ``--dist-url`` is no place to meet.
     """
     if "TORCHELASTIC_RUN_ID" in os.environ or {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys():
-        return _run_under_torchrun(main, arguments)
+        _run_under_torchrun(main, arguments)
+        return
     world_size = arguments.num_gpus * arguments.num_machines
     if world_size > 1 and arguments.num_gpus > torch.cuda.device_count():
         raise UserError(
@@ -37,16 +38,18 @@ def run_processes(main: Callable[[Any], Any], arguments: Any) -> Any:
             "several CPU processes with torchrun."
         )
     if world_size <= 1:
-        return main(arguments)
+        main(arguments)
+        return
     torch.multiprocessing.spawn(
-        _run_spawned, (main, arguments, *_meeting_place(arguments.dist_url)), nprocs=arguments.num_gpus
+        _run_spawned,
+        (main, arguments, *_meeting_place(arguments.dist_url, arguments.num_machines)),
+        nprocs=arguments.num_gpus,
     )
-    return None
 
 
-def _meeting_place(url: str) -> tuple[str, int]:
-    """Host and port where the processes meet; "auto" stands for a free port of this machine."""
-    if url == "auto":
+def _meeting_place(url: str, machines: int) -> tuple[str, int]:
+    """Host and port where the processes meet; "auto" stands for a free port of the only machine."""
+    if url == "auto" and machines == 1:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             return probe.getsockname()
@@ -59,7 +62,7 @@ def _meeting_place(url: str) -> tuple[str, int]:
     raise UserError(f"--dist-url {url}: must be tcp://HOST:PORT of the first machine, or auto on a single one.")
 
 
-def _run_spawned(local_rank: int, main: Callable[[Any], Any], arguments: Any, host: str, port: int) -> None:
+def _run_spawned(local_rank: int, main: Callable[[Any], None], arguments: Any, host: str, port: int) -> None:
     """One started process, with what torchrun would tell it."""
     local_size = arguments.num_gpus
     places = {
@@ -74,20 +77,16 @@ def _run_spawned(local_rank: int, main: Callable[[Any], Any], arguments: Any, ho
     _run_under_torchrun(main, arguments)
 
 
-def _run_under_torchrun(main: Callable[[Any], Any], arguments: Any) -> Any:
+def _run_under_torchrun(main: Callable[[Any], None], arguments: Any) -> None:
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     local_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     with_gpus = torch.cuda.device_count() >= local_size
     if with_gpus:
         torch.cuda.set_device(local_rank)
     dist.init_process_group("nccl" if with_gpus else "gloo")
-    _tell_local_group(local_size)
-    return _run_and_leave(main, arguments)
-
-
-def _run_and_leave(main: Callable[[Any], Any], arguments: Any) -> Any:
     try:
-        return main(arguments)
+        _tell_local_group(local_size)
+        main(arguments)
     finally:
         _leave_processes()
 
