@@ -133,16 +133,16 @@ def test_network_sizes():
     assert network_size((10, 2000), 352 * 640, 32)[0] == 32
 
 
-def test_bank_keeps_what_is_confident_on_frames_common_to_all():
-    bank = DenseBank(BankSettings(window=1, kept=2, interval=3, confidence=0.5))
+def test_bank_keeps_frames_common_to_all():
+    bank = DenseBank(BankSettings(window=1, kept=2, interval=3))
     for frame in range(12):
         bank.share(frame, torch.randn(2, 4, 4), torch.randn(4, 4, 3))
         values = ObjectValues((1, 1, 3, 4), torch.randn(2, 3, 3))
-        bank.write(frame, 1, values, permanent=frame == 0, score=0.1 if frame == 6 else 0.9)
+        bank.write(frame, 1, values, permanent=frame == 0)
         assert set(bank.frames) == {f for f, _ in bank.objects[1].frames}
-    assert [f for f, _ in bank.objects[1].frames] == [0, 3, 9, 11]  # every third, but the doubtful one
+    assert [f for f, _ in bank.objects[1].frames] == [0, 6, 9, 11]  # the last of every third
     bank.forget([1], [9])
-    assert [f for f, _ in bank.objects[1].frames] == [0, 3, 11]
+    assert [f for f, _ in bank.objects[1].frames] == [0, 6, 11]
 
 
 def test_what_nothing_shows_is_absent_without_decoding(segmenter, frames, monkeypatch):
@@ -161,11 +161,20 @@ def test_what_nothing_shows_is_absent_without_decoding(segmenter, frames, monkey
     assert (answers[2].mask_logits < 0).all() and answers[2].score == 0
 
 
+def test_an_object_is_decoded_round_what_was_read_of_it():
+    seen, barely = torch.zeros(16, 24, 36), torch.full((16, 24, 36), 0.04)
+    seen[5, 6, 2] = 0.9
+    barely[..., 4:] = 1.0  # codes, not masks
+    assert dense_following.where_read({1: seen, 2: barely}, {1: (8, 10, 24, 34), 2: (0, 0, 16, 24)}) == {
+        1: (10, 12, 18, 20)
+    }
+
+
 def remembered_object(*boxes):
     """A bank with object 1, last seen in ``boxes`` one after the other."""
     bank = DenseBank(BankSettings())
     bank.share(0, torch.randn(2, 4, 4), torch.randn(4, 4, 3))
-    bank.write(0, 1, ObjectValues((0, 0, 0, 0), torch.randn(0, 0, 3)), permanent=True, score=1.0)
+    bank.write(0, 1, ObjectValues((0, 0, 0, 0), torch.randn(0, 0, 3)), permanent=True)
     for box in boxes:
         bank.place(1, box)
     return bank.objects[1]
@@ -188,11 +197,11 @@ def test_an_object_is_looked_for_where_its_sides_go():
     ("boxes", "region"),
     [
         ([], (0, 0, 40, 60)),  # never seen: everywhere
-        ([(16, 20, 24, 32)], (6, 10, 34, 42)),  # not followed yet: as if it were fast
-        ([(16, 20, 24, 32)] * 2, (14, 18, 26, 34)),
-        ([(16, 20, 24, 32)] * 2 + [None] * 2, (12, 16, 28, 36)),  # not seen twice: two cells farther
-        ([(16, 20, 24, 32)] * 2 + [(16, 20, 24, 26)], (14, 10, 26, 34)),  # half of it is hidden
-        ([(16, 20, 24, 32)] * 2 + [(17, 20, 24, 32)] * 80, (14, 18, 26, 34)),  # what was long ago is forgotten
+        ([(16, 20, 24, 32)], (4, 10, 36, 42)),  # not followed yet: as if it were fast
+        ([(16, 20, 24, 32)] * 2, (12, 18, 28, 34)),
+        ([(16, 20, 24, 32)] * 2 + [None] * 2, (12, 14, 28, 38)),  # not seen twice: two cells farther
+        ([(16, 20, 24, 32)] * 2 + [(16, 20, 24, 26)], (12, 10, 28, 34)),  # half of it is hidden
+        ([(16, 20, 24, 32)] * 2 + [(17, 20, 24, 32)] * 80, (12, 18, 28, 34)),  # what was long ago is forgotten
     ],
 )
 def test_where_an_object_can_be(boxes, region):

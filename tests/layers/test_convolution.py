@@ -4,7 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from univs.layers.convolution import SampleConvolution, batches_are_exact
+from univs.layers import convolution as module
+from univs.layers.convolution import SampleConvolution, batches_are_exact, exact_batches
 
 
 @pytest.mark.parametrize(
@@ -26,3 +27,22 @@ def test_samples_are_independent_where_the_device_says_so(outputs) -> None:
     with torch.inference_mode():
         together, alone = convolution(x), torch.cat([convolution(part) for part in x.split(1)])
     assert torch.equal(together, alone) or not batches_are_exact(x.device)
+
+
+@pytest.mark.parametrize(
+    ("device", "exact", "batches"),
+    [
+        ("cpu", {None, 3}, [[0, 1, 2], [3, 4, 5], [6]]),
+        ("cuda", {3}, [[0, 1, 2], [3, 4, 5], [6, 6, 6]]),
+        ("cpu", {3}, [[number] for number in range(7)]),  # a full batch for one sample is too dear there
+        ("cuda", set(), [[number] for number in range(7)]),
+    ],
+)
+def test_batches_are_such_as_the_device_computes_exactly(device, exact, batches, monkeypatch) -> None:
+    monkeypatch.setattr(module, "batches_are_exact", lambda device, size=None: size in exact)
+    assert list(exact_batches(range(7), 3, torch.device(device))) == batches
+
+
+def test_equal_batches_are_exact_where_all_are() -> None:
+    device = torch.device("cpu")
+    assert batches_are_exact(device, 4) or not batches_are_exact(device)

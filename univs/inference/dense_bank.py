@@ -31,9 +31,8 @@ class BankSettings:
     window: how far beyond a tile (`dense_search`), in cells of stride 8, its cells search evictable frames;
     wide_window: the same for permanent frames, from which an object may have moved far, there in every other cell;
     reach: cells that the edges of an object may move in a frame beyond what they moved lately; kept: evictable frames
-    kept besides the last one; interval: frames whose number is a multiple of it may be kept, the same ones for all
-    objects, which then share the similarities to them; confidence: a frame is kept only when the object's score is at
-    least this.
+    kept besides the last one; interval: frames whose number is a multiple of it are kept, also those that do not show
+    the object: all objects keep the same ones and share the similarities to them.
     """
 
     window: int = 8
@@ -41,7 +40,6 @@ class BankSettings:
     reach: int = 3
     kept: int = 2
     interval: int = 5
-    confidence: float = 0.05
 
     @property
     def radii(self) -> tuple[int, int]:
@@ -113,19 +111,19 @@ class DenseBank:
         if frame not in self.frames:
             self.frames[frame] = SharedFrame(RememberedKeys.of(keys), blank)
 
-    def write(self, frame: int, object_id: int, values: ObjectValues, permanent: bool, score: float) -> None:
+    def write(self, frame: int, object_id: int, values: ObjectValues, permanent: bool) -> None:
         """Remember an object's values in a frame; drop what is over the budget."""
         item = self.objects.setdefault(object_id, ObjectMemory())
         item.values[frame] = values
         if permanent:
             item.permanent.add(frame)
         else:
-            self._evict(item, frame, score)
+            self._evict(item, frame)
         self._drop_unused_frames()
 
-    def _evict(self, item: ObjectMemory, frame: int, score: float) -> None:
+    def _evict(self, item: ObjectMemory, frame: int) -> None:
         previous, item.last = item.last, frame
-        if frame % self.settings.interval == 0 and score >= self.settings.confidence:
+        if frame % self.settings.interval == 0:
             item.kept = [*item.kept, frame][-self.settings.kept :] if self.settings.kept else []
         wanted = {*item.permanent, *item.kept, frame}
         if previous is not None and previous not in wanted:
@@ -190,22 +188,20 @@ class DenseBank:
 
 def cell_boxes(mask_logits: Tensor, margin: int = 0, above: float = 0.0) -> list[Box | None]:
     """Of each of K masks [K, h4, w4] the cells round what is ``above``, or None."""
-    height, width = mask_logits.shape[1] // 2, mask_logits.shape[2] // 2
     # the greatest of every row and column: ten times faster than to ask whether any is above
-    sides = zip(*((mask_logits.amax(side) > above).cpu().numpy() for side in (2, 1)), strict=True)
-    return [_cell_box(rows.nonzero()[0], columns.nonzero()[0], margin, height, width) for rows, columns in sides]
+    sides = ((mask_logits.amax(side) > above).cpu().numpy() for side in (2, 1))
+    rows, columns = (side.reshape(len(side), -1, 2).any(2) for side in sides)
+    return [box_round(*pair, margin) for pair in zip(rows, columns, strict=True)]
+
+
+def box_round(rows: np.ndarray, columns: np.ndarray, margin: int = 0) -> Box | None:
+    """The box round the rows [h] and columns [w] that are true, and a margin where there are more; None if none is."""
+    if not rows.any():
+        return None
+    (top, bottom), (left, right) = (side.nonzero()[0][[0, -1]].tolist() for side in (rows, columns))
+    height, width = len(rows), len(columns)
+    return max(0, top - margin), max(0, left - margin), min(height, bottom + 1 + margin), min(width, right + 1 + margin)
 
 
 def _size(box: Box) -> tuple[int, int]:
     return box[2] - box[0], box[3] - box[1]
-
-
-def _cell_box(rows: np.ndarray, columns: np.ndarray, margin: int, height: int, width: int) -> Box | None:
-    if not len(rows):
-        return None
-    return (
-        max(0, int(rows[0]) // 2 - margin),
-        max(0, int(columns[0]) // 2 - margin),
-        min(height, int(rows[-1]) // 2 + 1 + margin),
-        min(width, int(columns[-1]) // 2 + 1 + margin),
-    )

@@ -1,7 +1,7 @@
 """Following objects into the next frame by the dense memory, each within its own region.
 
-What an object reads does not depend, to the last bit, on which other objects are there. Reading and decoding are done
-in the region where the object can be: its last box and a margin; outside it the object is absent. Regions come in few
+What an object reads does not depend, to the last bit, on which other objects are there. It reads in the region where it
+can be, its last box and a margin, and is decoded round what it read there; elsewhere it is absent. Regions come in few
 sizes, and those of one size are decoded together.
 """
 
@@ -14,9 +14,18 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from univs.inference.dense_bank import Box, DenseBank, Frames, ObjectMemory, ObjectValues, Sides, cell_boxes
+from univs.inference.dense_bank import (
+    Box,
+    DenseBank,
+    Frames,
+    ObjectMemory,
+    ObjectValues,
+    Sides,
+    box_round,
+    cell_boxes,
+)
 from univs.inference.dense_search import TiledAffinity, search
-from univs.layers.convolution import batches_are_exact
+from univs.layers.convolution import exact_batches
 from univs.modeling.dense_memory import DenseMaps, DenseMemory
 from univs.modeling.query_prompts import mean_codes
 
@@ -26,8 +35,9 @@ LARGEST_SPEED = 8  # cells per frame; also taken for that of an object that was 
 MOST_HIDDEN = 16  # most cells by which a region grows because the object has become smaller
 MISSING_REACH = 8  # most cells by which the region of an object that is not seen grows, one with every frame
 LEAST_CARRIED = 0.05  # share of a pixel's memory that shows the object, under which it is not there
-SIZE_STEP = 4  # cells; the sides of regions are multiples of it, or the frame's
-LARGEST_BATCH = 16  # objects decoded together
+DECODED_REACH = 3  # cells by which an object may go beyond what was read of it
+SIZE_STEP = 8  # cells; the sides of regions are multiples of it, or the frame's
+LARGEST_BATCH = 8  # objects decoded together
 CODE_REACH = 2  # cells that a cell of the mask reaches in the code of an object: two 3x3 convolutions
 
 
@@ -54,17 +64,27 @@ def follow(
     read = {i: _read(bank.objects[i], tables, affinities, region) for i, region in regions.items()}
     nowhere = maps.keys.new_full([2 * height, 2 * width], ABSENT)
     out = dict.fromkeys(object_ids, DenseReading(nowhere, None))
-    found = regions if codes else {i: regions[i] for i in _carried(read)}
-    for batch in _batches(found, maps.keys.device):
-        carried = torch.stack([read[i] for i in batch]).permute(0, 3, 1, 2)
-        out.update(zip(batch, _decode(memory, maps, carried, [regions[i] for i in batch], codes), strict=True))
+    decoded = regions if codes else where_read(read, regions)
+    for batch in _batches(decoded, maps.keys.device):
+        carried = torch.stack([_within(decoded[i], read[i], regions[i]) for i in batch]).permute(0, 3, 1, 2)
+        out.update(zip(batch, _decode(memory, maps, carried, [decoded[i] for i in batch], codes), strict=True))
     return out
 
 
-def _carried(read: Mapping[int, Tensor]) -> list[int]:
-    """Objects of which any mask was read; the decoder finds nothing where there is none."""
-    most = torch.stack([values[..., :4].amax() for values in read.values()]).tolist() if read else []
-    return [i for i, share in zip(read, most, strict=True) if share > LEAST_CARRIED]
+def where_read(read: Mapping[int, Tensor], regions: Mapping[int, Box]) -> dict[int, Box]:
+    """Of each object of which any mask was read, the part of its region round it; the decoder finds nothing elsewhere.
+
+    ``read``: values [h, w, C] in the regions.
+    """
+    out = {}
+    for object_id, values in read.items():
+        shown = (values[..., :4].amax(-1) > LEAST_CARRIED).cpu().numpy()
+        box = box_round(shown.any(1), shown.any(0))
+        if box is not None:
+            above, before, below, after = fitted(box, (DECODED_REACH,) * 4, *shown.shape)
+            top, left = regions[object_id][:2]
+            out[object_id] = (top + above, left + before, top + below, left + after)
+    return out
 
 
 def _batches(regions: Mapping[int, Box], device: torch.device) -> Iterator[list[int]]:
@@ -72,9 +92,8 @@ def _batches(regions: Mapping[int, Box], device: torch.device) -> Iterator[list[
     sizes: dict[tuple[int, int], list[int]] = {}
     for object_id, (top, left, bottom, right) in regions.items():
         sizes.setdefault((bottom - top, right - left), []).append(object_id)
-    most = LARGEST_BATCH if batches_are_exact(device) else 1
     for members in sizes.values():
-        yield from (members[start : start + most] for start in range(0, len(members), most))
+        yield from exact_batches(members, LARGEST_BATCH, device)
 
 
 class ValueTable:
@@ -114,14 +133,14 @@ def object_values(memory: DenseMemory, maps: DenseMaps, masks: Tensor) -> list[O
         context = _cut_each(maps.code_context, [regions[index] for index in batch], 1)
         values = memory.values(replace(maps, code_context=context), parts).permute(0, 2, 3, 1)
         for index, found in zip(batch, values, strict=True):
-            out[index] = ObjectValues(boxes[index], _within(boxes[index], found, regions[index]))
+            own = _within(boxes[index], found, regions[index]).clone(memory_format=torch.contiguous_format)
+            out[index] = ObjectValues(boxes[index], own)
     return out
 
 
 def _within(box: Box, values: Tensor, region: Box) -> Tensor:
-    """The values in a box, of those [h, w, C] in a region round it, as a tensor of their own."""
-    rows, columns = slice(box[0] - region[0], box[2] - region[0]), slice(box[1] - region[1], box[3] - region[1])
-    return values[rows, columns].clone(memory_format=torch.contiguous_format)
+    """The values in a box, of those [h, w, C] in a region round it."""
+    return values[box[0] - region[0] : box[2] - region[0], box[1] - region[1] : box[3] - region[1]]
 
 
 def _read(
@@ -172,7 +191,7 @@ def region_of(item: ObjectMemory, margin: int, height: int, width: int) -> Box:
 
 
 def fitted(box: Box, margins: Sides, height: int, width: int) -> Box:
-    """A box with margins, in a region of the next greater size that lies in the frame; its sides are even."""
+    """A box with margins, in a region of the next greater size within ``height`` and ``width``; its sides are even."""
     top, bottom = _fitted_side(box[0] - margins[0], box[2] + margins[2], height)
     left, right = _fitted_side(box[1] - margins[1], box[3] + margins[3], width)
     return top, left, bottom, right

@@ -197,9 +197,8 @@ class UniVSSegmenter:
         masks = torch.stack(list(logits.values())).to(self.device)
         stored = dense_following.object_values(self.model.dense_memory, features.dense, masks)
         memory.share(frame_index, features.dense.keys[0], features.blank)
-        seen = zip(logits, masks, stored, stabilities(masks), cell_boxes(masks), strict=True)
-        for object_id, mask, values, score, box in seen:
-            memory.write(frame_index, object_id, values, permanent, score)
+        for object_id, mask, values, box in zip(logits, masks, stored, cell_boxes(masks), strict=True):
+            memory.write(frame_index, object_id, values, permanent)
             memory.place(object_id, box)
             if permanent and far_pieces(mask) is not None:
                 memory.objects[object_id].scattered.add(frame_index)

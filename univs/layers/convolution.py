@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+Sample = TypeVar("Sample")
 
 
 class SampleConvolution(nn.Conv2d):
@@ -48,19 +51,42 @@ def _has_onednn(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype == torch.float32 and torch.backends.mkldnn.is_available()
 
 
+def exact_batches(samples: Sequence[Sample], most: int, device: torch.device) -> Iterator[list[Sample]]:
+    """Samples in batches of at most ``most`` in which each gets the bits that it would get in any other.
+
+    Where a device rounds differently in batches of another size, all have ``most`` samples: the last one repeated.
+    """
+    if batches_are_exact(device):
+        yield from (list(samples[start : start + most]) for start in range(0, len(samples), most))
+    elif device.type != "cpu" and batches_are_exact(device, most):
+        for start in range(0, len(samples), most):
+            batch = samples[start : start + most]
+            yield [*batch, *[batch[-1]] * (most - len(batch))]
+    else:
+        yield from ([sample] for sample in samples)
+
+
 @functools.lru_cache(maxsize=8)
-def batches_are_exact(device: torch.device) -> bool:
-    """Whether the device gives a sample the same bits alone and in batches; tried once with small convolutions."""
+def batches_are_exact(device: torch.device, size: int | None = None) -> bool:
+    """Whether the device gives a sample the same bits in all batches, or in all of one ``size``.
+
+    Tried once with small convolutions.
+    """
     generator = torch.Generator().manual_seed(0)
+    sizes, again = ([7], [1, 2, 4]) if size is None else ([size, size], [size, size])
     with torch.inference_mode():
         for inputs, outputs, side in ((36, 64, 16), (64, 64, 8), (24, 24, 32), (24, 1, 32)):
             convolution = SampleConvolution(inputs, outputs, 3, padding=1)
             convolution.weight.data = torch.randn(convolution.weight.shape, generator=generator)
             convolution = convolution.to(device)
-            batch = torch.randn(7, inputs, side, side, generator=generator).to(device)
-            batch = batch.contiguous(memory_format=torch.channels_last)
-            whole = F.relu(convolution(batch))
-            parts = torch.cat([F.relu(convolution(part)) for part in batch.split([1, 2, 4])])
-            if not torch.equal(whole, parts):
+            samples = torch.randn(sum(sizes), inputs, side, side, generator=generator).to(device)
+            order = torch.randperm(len(samples), generator=generator).to(device)
+            whole, parts = _in_parts(convolution, samples, sizes), _in_parts(convolution, samples[order], again)
+            if not torch.equal(whole[order], parts):
                 return False
     return True
+
+
+def _in_parts(convolution: nn.Module, samples: Tensor, sizes: Sequence[int]) -> Tensor:
+    parts = samples.contiguous(memory_format=torch.channels_last).split(sizes)
+    return torch.cat([F.relu(convolution(part)) for part in parts])
