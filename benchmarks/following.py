@@ -10,6 +10,7 @@ Examples:
   python benchmarks/following.py --prompt clicks3 --quality high --json
   python benchmarks/following.py --method flow
   python benchmarks/following.py --split train --stride 3
+  python benchmarks/following.py --split train --cut 25
 """
 
 from __future__ import annotations
@@ -58,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", choices=("val", "train"), default="val", help="the sequences of this split")
     parser.add_argument("--sequences", nargs="*", help="names instead of a split")
     parser.add_argument("--stride", type=int, default=1, help="2: every second frame, and so on (default: 1)")
+    parser.add_argument(
+        "--cut", type=int, default=0, help="put so many frames of another sequence, without objects, into the middle"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     runtime.add_device_argument(parser)
     return parser
@@ -66,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
 def run(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Scores by sequence and their mean; prints a row for each as soon as it is known."""
     runtime.prepare(arguments.device, arguments.threads)
-    sequences = _sequences(arguments.split, arguments.sequences, arguments.stride)
+    sequences = _sequences(arguments.split, arguments.sequences, arguments.stride, arguments.cut)
     predictor = None
     if arguments.method == "session":
         predictor = VideoPredictor(
@@ -88,9 +92,11 @@ def _print(name: str, row: dict[str, float]) -> None:
     print(f"{name:16} {row['J&F']:6.3f} {row['J']:6.3f} {row['F']:6.3f} {row['frames_per_second']:9.2f}", flush=True)
 
 
-def _sequences(split: str, names: list[str] | None, stride: int) -> list[VideoSequence]:
+def _sequences(split: str, names: list[str] | None, stride: int, cut: int) -> list[VideoSequence]:
     if stride < 1:
         raise UserError(f"--stride {stride}: must be at least 1.")
+    if cut < 0:
+        raise UserError(f"--cut {cut}: must be at least 0.")
     splits = {part: read_sequences(development_root(), part) for part in ("val", "train")}
     found = [*splits["val"], *splits["train"]]
     names = names or [sequence.name for sequence in splits[split]]
@@ -98,17 +104,36 @@ def _sequences(split: str, names: list[str] | None, stride: int) -> list[VideoSe
     if missing or not names:
         wanted = ", ".join(sorted(missing)) or f"sequences of the split {split}"
         raise UserError(f"{development_root()} has no {wanted}; set UNIVS_DATA or check --sequences.")
-    return [
-        replace(item, image_files=item.image_files[::stride], mask_files=item.mask_files[::stride])
-        for item in found
-        if item.name in names
+    strided = [
+        replace(item, image_files=item.image_files[::stride], mask_files=item.mask_files[::stride]) for item in found
     ]
+    return [_with_cut(item, strided, cut) if cut else item for item in strided if item.name in names]
+
+
+def _with_cut(sequence: VideoSequence, others: list[VideoSequence], count: int) -> VideoSequence:
+    """The sequence with the first frames of the next one of its size in its middle; these have no file of masks."""
+    size, place = (sequence.width, sequence.height), others.index(sequence)
+    after = [*others[place + 1 :], *others[:place]]
+    other = next((x for x in after if (x.width, x.height) == size and len(x) >= count), None)
+    if other is None:
+        raise UserError(f"--cut {count}: no other sequence has as many frames of the size of {sequence.name}.")
+    middle = len(sequence) // 2
+    images, masks = sequence.image_files, sequence.mask_files
+    return replace(
+        sequence,
+        image_files=(*images[:middle], *other.image_files[:count], *images[middle:]),
+        mask_files=(*masks[:middle], *[None] * count, *masks[middle:]),
+    )
 
 
 def score(sequence: VideoSequence, masks: Iterator[Masks]) -> dict[str, float]:
     """J and F of one sequence; ``masks`` gives the masks of every frame by object id, in order."""
-    truth = [np.array(Image.open(path)) for path in sequence.mask_files]  # frames without any object are right
-    ids = [int(i) for i in np.unique(truth[0]) if i not in (0, 255)]
+    first = np.array(
+        Image.open(sequence.mask_files[0])
+    )  # frames without any object are right, so not read_palette_mask
+    nothing = np.zeros_like(first)
+    truth = [nothing if path is None else np.array(Image.open(path)) for path in sequence.mask_files]
+    ids = [int(i) for i in np.unique(first) if i not in (0, 255)]
     regions: dict[int, list[float]] = {i: [] for i in ids}
     boundaries: dict[int, list[float]] = {i: [] for i in ids}
     spent, frames, start = 0.0, 0, time.perf_counter()
@@ -117,7 +142,7 @@ def score(sequence: VideoSequence, masks: Iterator[Masks]) -> dict[str, float]:
         frames += 1
         if 0 < index < len(truth) - 1:
             for i in ids:
-                mask = found.get(i, np.zeros(truth[0].shape, bool))
+                mask = found.get(i, nothing > 0)
                 regions[i].append(region_similarity(mask, truth[index] == i))
                 boundaries[i].append(boundary_accuracy(mask, truth[index] == i))
         start = time.perf_counter()

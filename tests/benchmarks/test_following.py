@@ -85,6 +85,18 @@ def test_a_split_and_every_second_frame(
     assert "--stride 0: must be at least 1" in capsys.readouterr().err
 
 
+def test_a_cut_to_another_scene(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--sequences", "val_still", "--method", "copy", "--json", "--device", "cpu")
+    assert run(monkeypatch, *words, "--cut", "3") == 0
+    copied = json.loads(capsys.readouterr().out.splitlines()[-1])["val_still"]
+    assert copied["J&F"] == pytest.approx(3 / 6)  # of the six that count, three show no object
+    for cut, message in (("-1", "must be at least 0"), ("6", "no other sequence has as many frames")):
+        assert run(monkeypatch, *words, "--cut", cut) == 2
+        assert message in capsys.readouterr().err
+
+
 def test_named_sequences_are_judged_whatever_their_split(
     data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

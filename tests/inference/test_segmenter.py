@@ -133,16 +133,20 @@ def test_network_sizes():
     assert network_size((10, 2000), 352 * 640, 32)[0] == 32
 
 
-def test_bank_keeps_frames_common_to_all():
+def test_bank_keeps_frames_common_to_all_but_none_of_another_scene():
     bank = DenseBank(BankSettings(window=1, kept=2, interval=3))
-    for frame in range(12):
+    nothing, values = ObjectValues((0, 0, 0, 0), torch.randn(0, 0, 3)), ObjectValues((1, 1, 3, 4), torch.randn(2, 3, 3))
+    for frame in range(18):
         bank.share(frame, torch.randn(2, 4, 4), torch.randn(4, 4, 3))
-        values = ObjectValues((1, 1, 3, 4), torch.randn(2, 3, 3))
-        bank.write(frame, 1, values, permanent=frame == 0)
+        if frame == 11:
+            bank.objects[1].elsewhere = True
+        bank.write(frame, 1, nothing if 8 <= frame < 15 else values, permanent=frame == 0)
         assert set(bank.frames) == {f for f, _ in bank.objects[1].frames}
-    assert [f for f, _ in bank.objects[1].frames] == [0, 6, 9, 11]  # the last of every third
+        if frame == 14:
+            assert [f for f, _ in bank.objects[1].frames] == [0, 6, 9, 14]  # not 12
+    assert [f for f, _ in bank.objects[1].frames] == [0, 9, 15, 17]
     bank.forget([1], [9])
-    assert [f for f, _ in bank.objects[1].frames] == [0, 6, 11]
+    assert [f for f, _ in bank.objects[1].frames] == [0, 15, 17]
 
 
 def test_what_nothing_shows_is_absent_without_decoding(segmenter, frames, monkeypatch):
@@ -165,9 +169,15 @@ def test_an_object_is_decoded_round_what_was_read_of_it():
     seen, barely = torch.zeros(16, 24, 36), torch.full((16, 24, 36), 0.04)
     seen[5, 6, 2] = 0.9
     barely[..., 4:] = 1.0  # codes, not masks
-    assert dense_following.where_read({1: seen, 2: barely}, {1: (8, 10, 24, 34), 2: (0, 0, 16, 24)}) == {
-        1: (10, 12, 18, 20)
-    }
+    assert dense_following.where_read(seen, (8, 10, 24, 34)) == (10, 12, 18, 20)
+    assert dense_following.where_read(barely, (0, 0, 16, 24)) is None
+
+
+@pytest.mark.parametrize(("object_distance", "around", "elsewhere"), [(2, 2, False), (12, 2, False), (12, 5, True)])
+def test_an_object_is_not_in_another_scene(object_distance, around, elsewhere):
+    seen, distances = torch.zeros(16, 24, 36), torch.full((16, 24), float(around))
+    seen[5, 6, 2], distances[5, 6] = 0.9, object_distance
+    assert dense_following.is_elsewhere(seen, distances.flatten()) == elsewhere
 
 
 def remembered_object(*boxes):

@@ -24,7 +24,9 @@ def test_the_best_of_many_columns_are_the_best(columns: int) -> None:
     expected, found = scores.topk(min(30, columns), dim=1), keep_best(scores, 30)
     assert torch.equal(found.cells.sort(1).values, expected.indices.sort(1).values)
     values = torch.randn(columns, 3)
-    torch.testing.assert_close(found.read(values), Affinity(expected.indices, expected.values.softmax(1)).read(values))
+    wanted = Affinity(expected.indices, expected.values.softmax(1), expected.values[:, 0])
+    torch.testing.assert_close(found.read(values), wanted.read(values))
+    assert torch.equal(found.best, wanted.best)
 
 
 def test_of_equal_columns_the_first_are_kept_whatever_the_other_rows() -> None:

@@ -31,8 +31,8 @@ class BankSettings:
     window: how far beyond a tile (`dense_search`), in cells of stride 8, its cells search evictable frames;
     wide_window: the same for permanent frames, from which an object may have moved far, there in every other cell;
     reach: cells that the edges of an object may move in a frame beyond what they moved lately; kept: evictable frames
-    kept besides the last one; interval: frames whose number is a multiple of it are kept, also those that do not show
-    the object: all objects keep the same ones and share the similarities to them.
+    kept besides the last one; interval: frames whose number is a multiple of it are kept, the same ones for all
+    objects, which then share the similarities to them.
     """
 
     window: int = 8
@@ -72,7 +72,8 @@ class ObjectMemory:
 
     scattered: permanent frames that show it in pieces far apart. tokens: of its masks in the permanent frames and the
     last one, where the model has queries. speeds: how far each side of its box went outward in a frame lately, None
-    until it was followed. largest: the most rows and columns of its box lately.
+    until it was followed. largest: the most rows and columns of its box lately. elsewhere: the video went to another
+    scene and it was not seen since; no frames are kept meanwhile, so that it is known when its scene comes back.
     """
 
     values: dict[int, ObjectValues] = field(default_factory=dict)
@@ -85,6 +86,7 @@ class ObjectMemory:
     missing: int = 0
     speeds: Sides | None = None
     largest: tuple[float, float] = (0.0, 0.0)
+    elsewhere: bool = False
 
     @property
     def frames(self) -> Frames:
@@ -115,6 +117,8 @@ class DenseBank:
         """Remember an object's values in a frame; drop what is over the budget."""
         item = self.objects.setdefault(object_id, ObjectMemory())
         item.values[frame] = values
+        if values.values.numel():
+            item.elsewhere = False
         if permanent:
             item.permanent.add(frame)
         else:
@@ -123,7 +127,7 @@ class DenseBank:
 
     def _evict(self, item: ObjectMemory, frame: int) -> None:
         previous, item.last = item.last, frame
-        if frame % self.settings.interval == 0:
+        if frame % self.settings.interval == 0 and not item.elsewhere:
             item.kept = [*item.kept, frame][-self.settings.kept :] if self.settings.kept else []
         wanted = {*item.permanent, *item.kept, frame}
         if previous is not None and previous not in wanted:

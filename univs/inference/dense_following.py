@@ -24,7 +24,8 @@ from univs.inference.dense_bank import (
     box_round,
     cell_boxes,
 )
-from univs.inference.dense_search import TiledAffinity, search
+from univs.inference.dense_search import search
+from univs.layers.affinity import Affinity
 from univs.layers.convolution import exact_batches
 from univs.modeling.dense_memory import DenseMaps, DenseMemory
 from univs.modeling.query_prompts import mean_codes
@@ -35,6 +36,7 @@ LARGEST_SPEED = 8  # cells per frame; also taken for that of an object that was 
 MOST_HIDDEN = 16  # most cells by which a region grows because the object has become smaller
 MISSING_REACH = 8  # most cells by which the region of an object that is not seen grows, one with every frame
 LEAST_CARRIED = 0.05  # share of a pixel's memory that shows the object, under which it is not there
+OTHER_SCENE = 7.5  # distance of an object and its surroundings to all that is remembered, beyond which it is not there
 DECODED_REACH = 3  # cells by which an object may go beyond what was read of it
 SIZE_STEP = 8  # cells; the sides of regions are multiples of it, or the frame's
 LARGEST_BATCH = 8  # objects decoded together
@@ -61,30 +63,59 @@ def follow(
         wanted.setdefault(bank.objects[object_id].frames, []).append(region)
     affinities = search(memory, bank, maps.keys[0], wanted)
     tables = {frames: ValueTable(bank, frames) for frames in wanted}
-    read = {i: _read(bank.objects[i], tables, affinities, region) for i, region in regions.items()}
+    rows = {i: affinities[bank.objects[i].frames].rows(region) for i, region in regions.items()}
+    read = {i: _read(bank.objects[i], tables, rows[i], region) for i, region in regions.items()}
     nowhere = maps.keys.new_full([2 * height, 2 * width], ABSENT)
     out = dict.fromkeys(object_ids, DenseReading(nowhere, None))
-    decoded = regions if codes else where_read(read, regions)
+    decoded = regions if codes else _found(memory, bank, maps.keys[0], rows, read, regions)
     for batch in _batches(decoded, maps.keys.device):
         carried = torch.stack([_within(decoded[i], read[i], regions[i]) for i in batch]).permute(0, 3, 1, 2)
         out.update(zip(batch, _decode(memory, maps, carried, [decoded[i] for i in batch], codes), strict=True))
     return out
 
 
-def where_read(read: Mapping[int, Tensor], regions: Mapping[int, Box]) -> dict[int, Box]:
-    """Of each object of which any mask was read, the part of its region round it; the decoder finds nothing elsewhere.
-
-    ``read``: values [h, w, C] in the regions.
-    """
-    out = {}
+def _found(
+    memory: DenseMemory,
+    bank: DenseBank,
+    keys: Tensor,
+    rows: Mapping[int, Affinity],
+    read: Mapping[int, Tensor],
+    regions: Mapping[int, Box],
+) -> dict[int, Box]:
+    """Where the objects are that are there at all; notes in the bank which ones are of another scene."""
+    lengths = memory.scale.exp() * keys.square().sum(0)
+    found = {}
     for object_id, values in read.items():
-        shown = (values[..., :4].amax(-1) > LEAST_CARRIED).cpu().numpy()
-        box = box_round(shown.any(1), shown.any(0))
-        if box is not None:
-            above, before, below, after = fitted(box, (DECODED_REACH,) * 4, *shown.shape)
-            top, left = regions[object_id][:2]
-            out[object_id] = (top + above, left + before, top + below, left + after)
-    return out
+        box = where_read(values, regions[object_id])
+        if box is None:
+            continue
+        if is_elsewhere(values, _cut(lengths, regions[object_id], 1).flatten() - rows[object_id].best):
+            bank.objects[object_id].elsewhere = True
+        else:
+            found[object_id] = box
+    return found
+
+
+def where_read(values: Tensor, region: Box) -> Box | None:
+    """The part of a region round what was read of an object there, [h, w, C]; the decoder finds nothing elsewhere.
+
+    None where next to nothing was read.
+    """
+    shown = (values[..., :4].amax(-1) > LEAST_CARRIED).cpu().numpy()
+    box = box_round(shown.any(1), shown.any(0))
+    if box is None:
+        return None
+    above, before, below, after = fitted(box, (DECODED_REACH,) * 4, *shown.shape)
+    return region[0] + above, region[1] + before, region[0] + below, region[1] + after
+
+
+def is_elsewhere(values: Tensor, distances: Tensor) -> bool:
+    """Whether what was read, [h, w, C], is of another scene: the object and its surroundings are unlike all remembered.
+
+    ``distances`` [h * w]: of these cells to the nearest remembered ones, squared and scaled as similarities are.
+    """
+    share = values[..., :4].amax(-1).flatten()
+    return bool(distances.mean() + (share / share.sum()) @ distances > 2 * OTHER_SCENE)
 
 
 def _batches(regions: Mapping[int, Box], device: torch.device) -> Iterator[list[int]]:
@@ -143,12 +174,10 @@ def _within(box: Box, values: Tensor, region: Box) -> Tensor:
     return values[box[0] - region[0] : box[2] - region[0], box[1] - region[1] : box[3] - region[1]]
 
 
-def _read(
-    item: ObjectMemory, tables: Mapping[Frames, ValueTable], affinities: Mapping[Frames, TiledAffinity], region: Box
-) -> Tensor:
-    """What an object's rows of the affinity to its frames carry here: [h, w, C]."""
+def _read(item: ObjectMemory, tables: Mapping[Frames, ValueTable], rows: Affinity, region: Box) -> Tensor:
+    """What a region's rows of the affinity to an object's frames carry: [h, w, C]."""
     with tables[item.frames].of(item) as table:
-        read = affinities[item.frames].rows(region).read(table)
+        read = rows.read(table)
     return read.view(region[2] - region[0], region[3] - region[1], -1)
 
 
@@ -182,7 +211,7 @@ def region_of(item: ObjectMemory, margin: int, height: int, width: int) -> Box:
 
     An object that has become smaller may go behind something and come out far from what is still seen of it.
     """
-    if item.box is None:
+    if item.box is None or item.elsewhere:
         return 0, 0, height, width
     margin += min(item.missing, MISSING_REACH)
     top, left, bottom, right = (margin + min(speed, LARGEST_SPEED) for speed in item.speeds or (LARGEST_SPEED,) * 4)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate, pairwise
 
 import numpy as np
@@ -26,19 +27,18 @@ class TiledAffinity:
     """Affinity of the cells of a frame to those of a set of remembered frames, counted frame after frame."""
 
     def __init__(self, size: tuple[int, int], top_k: int, like: Tensor) -> None:
-        self.cells = torch.zeros(*size, top_k, dtype=torch.long, device=like.device)
-        self.weights = like.new_zeros(*size, top_k)
+        cells = torch.zeros(*size, top_k, dtype=torch.long, device=like.device)
+        self._tables = (cells, like.new_zeros(*size, top_k), like.new_zeros(size))
 
     def fill(self, tile: Box, found: Affinity) -> None:
         """Set the rows of a tile."""
-        part = (slice(tile[0], tile[2]), slice(tile[1], tile[3]))
-        for whole, rows in ((self.cells, found.cells), (self.weights, found.weights)):
-            whole[part].copy_(rows.view(tile[2] - tile[0], tile[3] - tile[1], -1))
+        for table, rows in zip(self._tables, (found.cells, found.weights, found.best), strict=True):
+            part = table[tile[0] : tile[2], tile[1] : tile[3]]
+            part.copy_(rows.view(part.shape))
 
     def rows(self, region: Box) -> Affinity:
         """The affinity of a region's cells, row by row."""
-        part = (slice(region[0], region[2]), slice(region[1], region[3]))
-        return Affinity(self.cells[part].flatten(0, 1), self.weights[part].flatten(0, 1))
+        return Affinity(*(table[region[0] : region[2], region[1] : region[3]].flatten(0, 1) for table in self._tables))
 
 
 def search(
@@ -53,7 +53,7 @@ def search(
             tile = _Tile(bank, keys, box, scale, sorted({seen for frames in parts for seen in frames}))
         for frames, part in parts.items():
             best = keep_best(tile.scores(frames, part), top_k)
-            found[frames].fill(part, Affinity(tile.cells(frames)[best.cells], best.weights))
+            found[frames].fill(part, replace(best, cells=tile.cells(frames)[best.cells]))
     return found
 
 

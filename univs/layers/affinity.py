@@ -21,10 +21,14 @@ SELECTION_GROUP = 16  # most columns per group when the best ones of many are ch
 
 @dataclass
 class Affinity:
-    """Sparse rows: ``cells`` [R, k] index the concatenated cells of the memory, ``weights`` [R, k] sum to one."""
+    """Sparse rows: ``cells`` [R, k] index the concatenated cells of the memory, ``weights`` [R, k] sum to one.
+
+    best: the greatest similarity of each row [R].
+    """
 
     cells: Tensor
     weights: Tensor
+    best: Tensor
 
     def read(self, values: Tensor) -> Tensor:
         """Weighted sum of ``values`` [cells, C] for every row: [R, C]."""
@@ -57,7 +61,8 @@ def similarity_to(query: Tensor, remembered: RememberedKeys, cells: Tensor, scal
 def keep_best(scores: Tensor, top_k: int) -> Affinity:
     """Keep the ``top_k`` best columns of ``scores`` [R, N], as cells, and normalise them."""
     cells = _greatest(scores.detach(), min(top_k, scores.shape[1]))
-    return Affinity(cells, scores.gather(1, cells).softmax(1))
+    kept = scores.gather(1, cells)
+    return Affinity(cells, kept.softmax(1), kept.amax(1))
 
 
 def _greatest(values: Tensor, count: int) -> Tensor:
