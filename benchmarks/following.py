@@ -60,7 +60,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sequences", nargs="*", help="names instead of a split")
     parser.add_argument("--stride", type=int, default=1, help="2: every second frame, and so on (default: 1)")
     parser.add_argument(
-        "--cut", type=int, default=0, help="put so many frames of another sequence, without objects, into the middle"
+        "--cut",
+        type=int,
+        default=0,
+        help="put so many frames of another sequence of the same size, which show no object, into the middle",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     runtime.add_device_argument(parser)
@@ -107,16 +110,24 @@ def _sequences(split: str, names: list[str] | None, stride: int, cut: int) -> li
     strided = [
         replace(item, image_files=item.image_files[::stride], mask_files=item.mask_files[::stride]) for item in found
     ]
-    return [_with_cut(item, strided, cut) if cut else item for item in strided if item.name in names]
+    chosen = [item for item in strided if item.name in names]
+    if cut:
+        chosen = [found for item in chosen if (found := _with_cut(item, strided, cut)) is not None]
+    if not chosen:
+        raise UserError(f"--cut {cut}: no sequence has another one beside it with as many frames of its size.")
+    return chosen
 
 
-def _with_cut(sequence: VideoSequence, others: list[VideoSequence], count: int) -> VideoSequence:
-    """The sequence with the first frames of the next one of its size in its middle; these have no file of masks."""
+def _with_cut(sequence: VideoSequence, others: list[VideoSequence], count: int) -> VideoSequence | None:
+    """The sequence with the first frames of the next one of its size in its middle; these have no file of masks.
+
+    None where there is no such other one.
+    """
     size, place = (sequence.width, sequence.height), others.index(sequence)
     after = [*others[place + 1 :], *others[:place]]
     other = next((x for x in after if (x.width, x.height) == size and len(x) >= count), None)
     if other is None:
-        raise UserError(f"--cut {count}: no other sequence has as many frames of the size of {sequence.name}.")
+        return None
     middle = len(sequence) // 2
     images, masks = sequence.image_files, sequence.mask_files
     return replace(

@@ -92,7 +92,7 @@ def test_a_cut_to_another_scene(
     assert run(monkeypatch, *words, "--cut", "3") == 0
     copied = json.loads(capsys.readouterr().out.splitlines()[-1])["val_still"]
     assert copied["J&F"] == pytest.approx(3 / 6)  # of the six that count, three show no object
-    for cut, message in (("-1", "must be at least 0"), ("6", "no other sequence has as many frames")):
+    for cut, message in (("-1", "must be at least 0"), ("6", "no sequence has another one beside it")):
         assert run(monkeypatch, *words, "--cut", cut) == 2
         assert message in capsys.readouterr().err
 
