@@ -73,7 +73,7 @@ class ObjectMemory:
     scattered: permanent frames that show it in pieces far apart. tokens: of its masks in the permanent frames and the
     last one, where the model has queries. speeds: how far each side of its box went outward in a frame lately, None
     until it was followed. largest: the most rows and columns of its box lately. elsewhere: the video went to another
-    scene and it was not seen since; no frames are kept meanwhile, so that it is known when its scene comes back.
+    scene and it was not seen since; nothing is remembered meanwhile, so that its own scene is known when it comes back.
     """
 
     values: dict[int, ObjectValues] = field(default_factory=dict)
@@ -116,18 +116,18 @@ class DenseBank:
     def write(self, frame: int, object_id: int, values: ObjectValues, permanent: bool) -> None:
         """Remember an object's values in a frame; drop what is over the budget."""
         item = self.objects.setdefault(object_id, ObjectMemory())
-        item.values[frame] = values
-        if values.values.numel():
-            item.elsewhere = False
+        item.elsewhere &= not values.values.numel()
+        if not item.elsewhere or permanent:
+            item.values[frame] = values
         if permanent:
             item.permanent.add(frame)
-        else:
+        elif not item.elsewhere:
             self._evict(item, frame)
         self._drop_unused_frames()
 
     def _evict(self, item: ObjectMemory, frame: int) -> None:
         previous, item.last = item.last, frame
-        if frame % self.settings.interval == 0 and not item.elsewhere:
+        if frame % self.settings.interval == 0:
             item.kept = [*item.kept, frame][-self.settings.kept :] if self.settings.kept else []
         wanted = {*item.permanent, *item.kept, frame}
         if previous is not None and previous not in wanted:
