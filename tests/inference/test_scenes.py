@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
-from benchmarks.shapes import MovingShapes
 from univs import VideoPredictor
 from univs.structures.tracks import FrameResult
 from univs.video.palette import read_palette_mask
@@ -21,12 +21,17 @@ BEFORE, CUT = 6, 7  # frames before the cut, of the other scene
 def results() -> list[FrameResult]:
     with open_video_file(CLIP / "dog_walk.mp4") as clip:
         frames = [clip.frame(i).copy() for i in range(BEFORE + 3)]
-    others = list(MovingShapes(3, CUT, frames[0].shape[:2]))
+    others = [_other_scene(frame) for frame in frames[:CUT]]
     session = VideoPredictor.from_pretrained("univs_mini", device="cpu").open(
         [*frames[:BEFORE], *others, *frames[BEFORE:]]
     )
     session.add_id_map(0, read_palette_mask(CLIP / "dog_walk_masks" / "00000.png"))
     return list(session.propagate())
+
+
+def _other_scene(frame: np.ndarray) -> np.ndarray:
+    """The same colours in another arrangement: rows for columns, at the frame's own size."""
+    return cv2.resize(np.ascontiguousarray(frame.transpose(1, 0, 2)), frame.shape[1::-1])
 
 
 def test_no_object_is_in_another_scene(results: list[FrameResult]) -> None:
