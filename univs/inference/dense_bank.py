@@ -32,7 +32,8 @@ class BankSettings:
     wide_window: the same for permanent frames, from which an object may have moved far, there in every other cell;
     reach: cells that the edges of an object may move in a frame beyond what they moved lately; kept: evictable frames
     kept besides the last one; interval: frames whose number is a multiple of it are kept, the same ones for all
-    objects, which then share the similarities to them.
+    objects, which then share the similarities to them; other_scene: distance of an object and its surroundings to all
+    that is remembered, in the units of the similarities, beyond which it is not there (set for univs_mini's keys).
     """
 
     window: int = 8
@@ -40,6 +41,7 @@ class BankSettings:
     reach: int = 3
     kept: int = 2
     interval: int = 5
+    other_scene: float = 7.5
 
     @property
     def radii(self) -> tuple[int, int]:

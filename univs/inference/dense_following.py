@@ -36,7 +36,6 @@ LARGEST_SPEED = 8  # cells per frame; also taken for that of an object that was 
 MOST_HIDDEN = 16  # most cells by which a region grows because the object has become smaller
 MISSING_REACH = 8  # most cells by which the region of an object that is not seen grows, one with every frame
 LEAST_CARRIED = 0.05  # share of a pixel's memory that shows the object, under which it is not there
-OTHER_SCENE = 7.5  # distance of an object and its surroundings to all that is remembered, beyond which it is not there
 DECODED_REACH = 3  # cells by which an object may go beyond what was read of it
 SIZE_STEP = 8  # cells; the sides of regions are multiples of it, or the frame's
 LARGEST_BATCH = 8  # objects decoded together
@@ -89,7 +88,8 @@ def _found(
         box = where_read(values, regions[object_id])
         if box is None:
             continue
-        if is_elsewhere(values, _cut(lengths, regions[object_id], 1).flatten() - rows[object_id].best):
+        distances = _cut(lengths, regions[object_id], 1).flatten() - rows[object_id].best
+        if is_elsewhere(values, distances, bank.settings.other_scene):
             bank.objects[object_id].elsewhere = True
         else:
             found[object_id] = box
@@ -109,13 +109,14 @@ def where_read(values: Tensor, region: Box) -> Box | None:
     return region[0] + above, region[1] + before, region[0] + below, region[1] + after
 
 
-def is_elsewhere(values: Tensor, distances: Tensor) -> bool:
+def is_elsewhere(values: Tensor, distances: Tensor, limit: float) -> bool:
     """Whether what was read, [h, w, C], is of another scene: the object and its surroundings are unlike all remembered.
 
-    ``distances`` [h * w]: of these cells to the nearest remembered ones, squared and scaled as similarities are.
+    ``distances`` [h * w]: of these cells to the nearest remembered ones, squared and scaled as similarities are;
+    ``limit``: for the mean of the region's and the object's own mean.
     """
     share = values[..., :4].amax(-1).flatten()
-    return bool(distances.mean() + (share / share.sum()) @ distances > 2 * OTHER_SCENE)
+    return bool(distances.mean() + (share / share.sum()) @ distances > 2 * limit)
 
 
 def _batches(regions: Mapping[int, Box], device: torch.device) -> Iterator[list[int]]:
