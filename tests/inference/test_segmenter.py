@@ -141,12 +141,24 @@ def test_bank_keeps_frames_common_to_all_and_none_of_another_scene():
         if frame == 11:
             bank.objects[1].elsewhere = True
         bank.write(frame, 1, nothing if 8 <= frame < 15 else values, permanent=frame == 0)
-        assert set(bank.frames) == {f for f, _ in bank.objects[1].frames}
+        assert set(bank.frames) == {f for f, _ in bank.objects[1].frames} | {frame}
         if frame == 14:
             assert [f for f, _ in bank.objects[1].frames] == [0, 6, 9, 10]
     assert [f for f, _ in bank.objects[1].frames] == [0, 9, 15, 17]
     bank.forget([1], [9])
     assert [f for f, _ in bank.objects[1].frames] == [0, 15, 17]
+
+
+def test_a_frame_that_is_of_another_scene_for_one_object_alone():
+    bank = DenseBank(BankSettings())
+    nothing, values = ObjectValues((0, 0, 0, 0), torch.randn(0, 0, 3)), ObjectValues((1, 1, 3, 4), torch.randn(2, 3, 3))
+    for frame in range(3):
+        bank.share(frame, torch.randn(2, 4, 4), torch.randn(4, 4, 3))
+        bank.write(frame, 1, values if frame == 0 else nothing, permanent=frame == 0)
+        bank.write(frame, 2, values, permanent=frame == 0)
+        bank.objects[1].elsewhere = True
+        assert set(bank.frames) == {f for item in bank.objects.values() for f in item.values}
+    assert [f for f, _ in bank.objects[1].frames] == [0] and [f for f, _ in bank.objects[2].frames] == [0, 2]
 
 
 def test_what_nothing_shows_is_absent_without_decoding(segmenter, frames, monkeypatch):

@@ -125,7 +125,7 @@ class DenseBank:
             item.permanent.add(frame)
         elif not item.elsewhere:
             self._evict(item, frame)
-        self._drop_unused_frames()
+        self._drop_unused_frames(but=frame)
 
     def _evict(self, item: ObjectMemory, frame: int) -> None:
         previous, item.last = item.last, frame
@@ -174,8 +174,8 @@ class DenseBank:
                 item.last = None if item.last == f else item.last
         self._drop_unused_frames()
 
-    def _drop_unused_frames(self) -> None:
-        used = {f for item in self.objects.values() for f in item.values}
+    def _drop_unused_frames(self, but: int | None = None) -> None:
+        used = {f for item in self.objects.values() for f in item.values} | {but}
         for f in [f for f in self.frames if f not in used]:
             del self.frames[f]
 
