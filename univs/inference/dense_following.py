@@ -36,6 +36,7 @@ LARGEST_SPEED = 8  # cells per frame; also taken for that of an object that was 
 MOST_HIDDEN = 16  # most cells by which a region grows because the object has become smaller
 MISSING_REACH = 8  # most cells by which the region of an object that is not seen grows, one with every frame
 LEAST_CARRIED = 0.05  # share of a pixel's memory that shows the object, under which it is not there
+OWN_SCENE = 0.8  # of the limit of another scene, under which an object is back in its own
 DECODED_REACH = 3  # cells by which an object may go beyond what was read of it
 SIZE_STEP = 8  # cells; the sides of regions are multiples of it, or the frame's
 LARGEST_BATCH = 8  # objects decoded together
@@ -88,9 +89,9 @@ def _found(
         box = where_read(values, regions[object_id])
         if box is None:
             continue
-        distances = _cut(lengths, regions[object_id], 1).flatten() - rows[object_id].best
-        if is_elsewhere(values, distances, bank.settings.other_scene):
-            bank.objects[object_id].elsewhere = True
+        distances, item = _cut(lengths, regions[object_id], 1).flatten() - rows[object_id].best, bank.objects[object_id]
+        if is_elsewhere(values, distances, bank.settings.other_scene * (OWN_SCENE if item.elsewhere else 1)):
+            item.elsewhere = True
         else:
             found[object_id] = box
     return found
