@@ -41,7 +41,7 @@ class BankSettings:
     reach: int = 3
     kept: int = 2
     interval: int = 5
-    other_scene: float = 8.0
+    other_scene: float = 7.9
 
     @property
     def radii(self) -> tuple[int, int]:
