@@ -139,9 +139,8 @@ def _with_cut(sequence: VideoSequence, others: list[VideoSequence], count: int) 
 
 def score(sequence: VideoSequence, masks: Iterator[Masks]) -> dict[str, float]:
     """J and F of one sequence; ``masks`` gives the masks of every frame by object id, in order."""
-    first = np.array(
-        Image.open(sequence.mask_files[0])
-    )  # frames without any object are right, so not read_palette_mask
+    # not read_palette_mask: frames without any object are right
+    first = np.array(Image.open(sequence.mask_files[0]))
     nothing = np.zeros_like(first)
     truth = [nothing if path is None else np.array(Image.open(path)) for path in sequence.mask_files]
     ids = [int(i) for i in np.unique(first) if i not in (0, 255)]
