@@ -178,18 +178,17 @@ def test_what_nothing_shows_is_absent_without_decoding(segmenter, frames, monkey
 
 
 def test_an_object_is_decoded_round_what_was_read_of_it():
-    seen, barely = torch.zeros(16, 24, 36), torch.full((16, 24, 36), 0.04)
-    seen[5, 6, 2] = 0.9
-    barely[..., 4:] = 1.0  # codes, not masks
-    assert dense_following.where_read(seen, (8, 10, 24, 34)) == (10, 12, 18, 20)
-    assert dense_following.where_read(barely, (0, 0, 16, 24)) is None
+    share = torch.full((16, 24), 0.04)
+    assert dense_following.where_read(share, (0, 0, 16, 24)) is None
+    share[5, 6] = 0.9
+    assert dense_following.where_read(share, (8, 10, 24, 34)) == (10, 12, 18, 20)
 
 
-@pytest.mark.parametrize(("object_distance", "around", "elsewhere"), [(2, 2, False), (12, 2, False), (12, 5, True)])
-def test_an_object_is_not_in_another_scene(object_distance, around, elsewhere):
-    seen, distances = torch.zeros(16, 24, 36), torch.full((16, 24), float(around))
-    seen[5, 6, 2], distances[5, 6] = 0.9, object_distance
-    assert dense_following.is_elsewhere(seen, distances.flatten(), limit=7.9) == elsewhere
+def test_strange_is_an_object_with_its_surroundings():
+    share, best = torch.zeros(16, 24), torch.full((16, 24), -4.0)
+    share[5, 6], best[5, 6], share[5, 7], best[5, 7] = 0.75, -12.0, 0.25, -8.0
+    around = (382 * 4 + 12 + 8) / 384
+    assert dense_following.strangeness(share, best.flatten()) == pytest.approx((around + 11) / 2)
 
 
 def remembered_object(*boxes):

@@ -67,7 +67,7 @@ def follow(
     read = {i: _read(bank.objects[i], tables, rows[i], region) for i, region in regions.items()}
     nowhere = maps.keys.new_full([2 * height, 2 * width], ABSENT)
     out = dict.fromkeys(object_ids, DenseReading(nowhere, None))
-    decoded = regions if codes else _found(memory, bank, maps.keys[0], rows, read, regions)
+    decoded = regions if codes else _found(bank, rows, read, regions)
     for batch in _batches(decoded, maps.keys.device):
         carried = torch.stack([_within(decoded[i], read[i], regions[i]) for i in batch]).permute(0, 3, 1, 2)
         out.update(zip(batch, _decode(memory, maps, carried, [decoded[i] for i in batch], codes), strict=True))
@@ -75,34 +75,29 @@ def follow(
 
 
 def _found(
-    memory: DenseMemory,
-    bank: DenseBank,
-    keys: Tensor,
-    rows: Mapping[int, Affinity],
-    read: Mapping[int, Tensor],
-    regions: Mapping[int, Box],
+    bank: DenseBank, rows: Mapping[int, Affinity], read: Mapping[int, Tensor], regions: Mapping[int, Box]
 ) -> dict[int, Box]:
     """Where the objects are that are there at all; notes in the bank which ones are of another scene."""
-    lengths = memory.scale.exp() * keys.square().sum(0)
     found = {}
     for object_id, values in read.items():
-        box = where_read(values, regions[object_id])
+        share, item = values[..., :4].amax(-1), bank.objects[object_id]
+        box = where_read(share, regions[object_id])
         if box is None:
             continue
-        distances, item = _cut(lengths, regions[object_id], 1).flatten() - rows[object_id].best, bank.objects[object_id]
-        if is_elsewhere(values, distances, bank.settings.other_scene * (OWN_SCENE if item.elsewhere else 1)):
+        limit = bank.settings.other_scene * (OWN_SCENE if item.elsewhere else 1)
+        if strangeness(share, rows[object_id].best) > limit:
             item.elsewhere = True
         else:
             found[object_id] = box
     return found
 
 
-def where_read(values: Tensor, region: Box) -> Box | None:
-    """The part of a region round what was read of an object there, [h, w, C]; the decoder finds nothing elsewhere.
+def where_read(share: Tensor, region: Box) -> Box | None:
+    """The part of a region round where an object was read, its ``share`` of each cell [h, w]; None if hardly anywhere.
 
-    None where next to nothing was read.
+    The decoder finds nothing elsewhere.
     """
-    shown = (values[..., :4].amax(-1) > LEAST_CARRIED).cpu().numpy()
+    shown = (share > LEAST_CARRIED).cpu().numpy()
     box = box_round(shown.any(1), shown.any(0))
     if box is None:
         return None
@@ -110,14 +105,12 @@ def where_read(values: Tensor, region: Box) -> Box | None:
     return region[0] + above, region[1] + before, region[0] + below, region[1] + after
 
 
-def is_elsewhere(values: Tensor, distances: Tensor, limit: float) -> bool:
-    """Whether what was read, [h, w, C], is of another scene: the object and its surroundings are unlike all remembered.
+def strangeness(share: Tensor, best: Tensor) -> float:
+    """How far a region's cells are from all that is remembered: the mean of all of them and that of the object.
 
-    ``distances`` [h * w]: of these cells to the nearest remembered ones, squared and scaled as similarities are;
-    ``limit``: for the mean of the region's and the object's own mean.
+    ``share`` [h, w]: of the object in each cell; ``best`` [h * w]: minus the squared distances, as similarities are.
     """
-    share = values[..., :4].amax(-1).flatten()
-    return bool(distances.mean() + (share / share.sum()) @ distances > 2 * limit)
+    return -float(best.mean() + (share.flatten() / share.sum()) @ best) / 2
 
 
 def _batches(regions: Mapping[int, Box], device: torch.device) -> Iterator[list[int]]:

@@ -24,7 +24,10 @@ TILE = (8, 16)  # cells of stride 8
 
 
 class TiledAffinity:
-    """Affinity of the cells of a frame to those of a set of remembered frames, counted frame after frame."""
+    """Affinity of the cells of a frame to those of a set of remembered frames, counted frame after frame.
+
+    Its ``best`` are whole squared distances, negative and scaled, which can be compared from row to row.
+    """
 
     def __init__(self, size: tuple[int, int], top_k: int, like: Tensor) -> None:
         cells = torch.zeros(*size, top_k, dtype=torch.long, device=like.device)
@@ -47,13 +50,15 @@ def search(
     """Affinities of the frame with ``keys`` [C, h8, w8] to each set of remembered frames, in the regions ``wanted``."""
     size, top_k, scale = (keys.shape[1], keys.shape[2]), memory.settings.top_k, float(memory.scale.exp())
     found = {frames: TiledAffinity(size, top_k, keys) for frames in wanted}
+    lengths = scale * keys.square().sum(0)
     for box in _tiles(size):
         parts = {frames: part for frames, regions in wanted.items() if (part := _part(box, regions))}
         if parts:
             tile = _Tile(bank, keys, box, scale, sorted({seen for frames in parts for seen in frames}))
         for frames, part in parts.items():
             best = keep_best(tile.scores(frames, part), top_k)
-            found[frames].fill(part, replace(best, cells=tile.cells(frames)[best.cells]))
+            nearest = best.best - lengths[part[0] : part[2], part[1] : part[3]].flatten()
+            found[frames].fill(part, replace(best, cells=tile.cells(frames)[best.cells], best=nearest))
     return found
 
 
